@@ -1,0 +1,42 @@
+"""What the database seam needs to be told.
+
+It knows the settings of one PostgreSQL; it knows nothing of the environment they were read from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import parse_qs, unquote, urlsplit
+
+Pooler = Literal["none", "pgbouncer"]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class DatabaseSettings:
+    """One PostgreSQL and how it may be used. Times are in seconds; `dsn` None means the embedded server.
+
+    Neither `repr` nor `where` shows an address, a user or a password; slots leave no `vars()` to dump.
+    """
+
+    dsn: str | None
+    pool_min: int = 5
+    pool_max: int = 20
+    command_timeout: float = 30.0
+    acquire_timeout: float = 5.0
+    pooler: Pooler = "none"
+    slow_query_s: float = 0.02
+    door_timeout: float = 5.0
+
+    @property
+    def where(self) -> str:
+        """The database's name for logs and pages: "database ballast"."""
+        if self.dsn is None:
+            return "embedded database"
+        url = urlsplit(self.dsn)
+        query = parse_qs(url.query)
+        named = [unquote(url.path.lstrip("/")), *query.get("dbname", []), *query.get("database", [])]
+        return f"database {next(filter(None, named), '(default)')}"
+
+    def __repr__(self) -> str:
+        return f"DatabaseSettings({self.where}, pool {self.pool_min}-{self.pool_max}, pooler {self.pooler})"
