@@ -4,7 +4,7 @@ It knows yoyo's tables and runs yoyo's steps on one connection; it knows nothing
 
 yoyo's own run uses three transactions on two connections for one migration, and a kill between them leaves a
 migration that was applied and not marked. Here the steps and the mark commit together; where a migration
-cannot run in a transaction (CREATE INDEX CONCURRENTLY), it must be written so that doing it again is harmless.
+cannot run in a transaction (CREATE INDEX CONCURRENTLY), it must be written so that twice does no harm.
 The checksum of an applied file is kept in the comment column of yoyo's log, which yoyo itself leaves empty.
 """
 

@@ -4,8 +4,8 @@ It knows how to wait: for its turn, and for locks without stopping the service. 
 migration does.
 
 The one migrator holds an advisory lock on the connection that it migrates over, so that losing the one is
-losing the other. The rest ask for it once a second and never wait inside pg_advisory_lock: a session that waits
-there holds a snapshot, and a CREATE INDEX CONCURRENTLY of the migrator would wait for that snapshot for ever.
+losing the other. The rest ask for it once a second and never wait inside pg_advisory_lock: a session that
+waits there holds a snapshot, and a CREATE INDEX CONCURRENTLY of the migrator would wait for it for ever.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def to_undo(ledger: Ledger, folder: Path, count: int) -> list[Any]:
 
 @contextmanager
 def only_migrator(ledger: Ledger, progress: Progress, pace: Pace) -> Iterator[None]:
-    """Become the one migrator, as long as the connection lives. Raises MigratorBusy when its turn never comes."""
+    """Become the one migrator, while the connection lives. Raises MigratorBusy when its turn never comes."""
     deadline = time.monotonic() + pace.turn_s
     waiting = False
     while not ledger.value("try_lock", LOCK_KEY):

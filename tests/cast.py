@@ -1,0 +1,23 @@
+"""The people of every test: a payer, a friend whom the payer invited, a stranger who must see nothing of either
+of them, and an operator. The friend speaks Russian; the payer and the friend have ids beyond 2^32."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    user_id: int
+    username: str | None
+    first_name: str
+    last_name: str | None
+    language_code: str | None
+    invited_by: int | None = None
+
+
+PAYER = Person(7_000_000_001, "payer", "Payer", "One", "en")
+FRIEND = Person(7_000_000_002, "friend", "Друг", None, "ru", invited_by=PAYER.user_id)
+STRANGER = Person(1_003, None, "Stranger", None, None)
+OPERATOR = Person(1_004, "operator", "Operator", None, "en-GB")
+CAST = (PAYER, FRIEND, STRANGER, OPERATOR)

@@ -1,0 +1,91 @@
+"""The fixtures of the whole suite: PostgreSQL in five strengths.
+
+database_url        a database of the test's own, migrated          about 40 ms
+empty_database_url  a database of the test's own, without a table
+raw                 a connection to database_url, as superuser
+conn                a connection to a database that the worker's tests share; what is done is rolled back
+own_cluster         a server of the test's own, to stop, freeze and start    about 1 s
+
+TEST_DATABASE_URL (of a superuser, or of one who may create databases) takes the place of the embedded server.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from tests.postgres import Cluster, Run, Server, new_run, private_cluster
+
+RUN = pytest.StashKey[Run]()
+ALIVE = pytest.StashKey[int]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    url = os.environ.get("TEST_DATABASE_URL")
+    if worker := getattr(config, "workerinput", None):
+        config.stash[RUN] = Run(Path(worker["ballast_run"]), url)
+    else:
+        config.stash[RUN], config.stash[ALIVE] = new_run(url)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: object) -> None:
+    """Tell a worker of pytest-xdist where the run's directory is."""
+    node.workerinput["ballast_run"] = str(node.config.stash[RUN].directory)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if config.stash.get(ALIVE, None) is not None:
+        config.stash[RUN].end()
+
+
+@pytest.fixture(scope="session")
+def server(pytestconfig: pytest.Config) -> Server:
+    """The run's PostgreSQL; started when the first test asks for it."""
+    return pytestconfig.stash[RUN].server()
+
+
+@pytest.fixture
+def database_url(server: Server) -> Iterator[str]:
+    with server.migrated() as url:
+        yield url
+
+
+@pytest.fixture
+def empty_database_url(server: Server) -> Iterator[str]:
+    with server.database() as url:
+        yield url
+
+
+@pytest.fixture
+async def raw(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture(scope="session")
+def shared_database_url(server: Server) -> Iterator[str]:
+    """One database per worker. Nothing may be committed to it: use `conn`."""
+    with server.migrated() as url:
+        yield url
+
+
+@pytest.fixture
+async def conn(shared_database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(shared_database_url)
+    transaction = connection.transaction()
+    await transaction.start()
+    yield connection
+    await transaction.rollback()
+    await connection.close()
+
+
+@pytest.fixture
+def own_cluster() -> Iterator[Cluster]:
+    with private_cluster() as cluster:
+        yield cluster
