@@ -1,5 +1,5 @@
-"""The people of every test: a payer, a friend whom the payer invited, a stranger who must see nothing of either
-of them, and an operator. The friend speaks Russian; the payer and the friend have ids beyond 2^32."""
+"""The people of every test: a payer, a friend whom the payer invited, a stranger who must see nothing of
+either of them, and an operator. The friend speaks Russian; the payer and the friend have ids beyond 2^32."""
 
 from __future__ import annotations
 
