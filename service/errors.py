@@ -8,8 +8,9 @@ a table of its own. The docstring of a class is its default message, so the two 
       UserMissing
       TransactionConflict
       Upstream
+      ConnectionShared
       Unavailable
-        DatabaseAway  DeadlineExceeded  PoolExhausted  SchemaDrift  FeatureOff
+        DatabaseAway  ConnectionLost  DeadlineExceeded  PoolExhausted  SchemaDrift  FeatureOff
 """
 
 from __future__ import annotations
@@ -99,6 +100,12 @@ class Upstream(ServiceError):
         self.retry_after = retry_after
 
 
+class ConnectionShared(ServiceError):
+    """Two tasks used one database connection at the same time; each task must acquire its own."""
+
+    code = "connection_shared"
+
+
 class Unavailable(ServiceError):
     """The service cannot do this at the moment."""
 
@@ -110,6 +117,12 @@ class DatabaseAway(Unavailable):
     """The database is away."""
 
     code = "database_away"
+
+
+class ConnectionLost(Unavailable):
+    """The connection to the database broke; what was under way may or may not have been committed."""
+
+    code = "connection_lost"
 
 
 class DeadlineExceeded(Unavailable):
