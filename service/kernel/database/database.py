@@ -1,0 +1,229 @@
+"""The one seam to PostgreSQL: a connection or a transaction, each with a deadline.
+
+It knows the pool and its traps (docs/decisions, the database seam); it knows no table and no query.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from service.errors import ConnectionLost, DatabaseAway, DeadlineExceeded, PoolExhausted
+from service.kernel import metrics
+from service.kernel.clock import Clock
+from service.kernel.database.connect import Connection, open_connection
+from service.kernel.database.prober import Listener, Prober
+from service.kernel.database.settings import DatabaseSettings
+from service.kernel.sqlstate import READ_ONLY, sqlstate_class, translate
+
+# Balancers and failovers forget connections; none of ours grows older than this.
+RECYCLE_AFTER_S = 3600.0
+# How long a connection whose caller left may take to end its statement, before it is cut.
+ABANDON_TIMEOUT_S = 2.0
+# Between two tries to connect while the prober says that the database answers (too many clients, starting up).
+RECONNECT_PAUSE_S = 0.1
+CLOSE_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseStatus:
+    """What operators may know of the database. No address, no user, no password."""
+
+    reachable: bool
+    reason: str
+    since: datetime
+    connections: int
+    idle: int
+    maximum: int
+
+
+class Database:
+    """Connections to PostgreSQL. Starts, and stays up, while the server is away."""
+
+    def __init__(self, settings: DatabaseSettings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self._pool: Any = None
+        self._on_up: list[Callable[[], None]] = []
+        self._background: set[asyncio.Task[None]] = set()
+        self._prober = Prober(
+            lambda: open_connection(settings),
+            clock or Clock(),
+            notifications=settings.pooler == "none",
+            on_up=self._came_up,
+        )
+
+    async def start(self) -> None:
+        """Look once, then keep looking in the background. Returns with the server away, too."""
+        self._pool = await asyncpg.create_pool(
+            connect=self._connect,
+            connection_class=Connection,
+            min_size=0,  # a pool that insists on a connection at start is dead for good without one
+            max_size=self.settings.pool_max,
+            max_inactive_connection_lifetime=0,
+            reset=_keep_session,
+        )
+        await self._prober.verdict()
+        self._in_background(self._prober.run())
+
+    async def stop(self) -> None:
+        """Close everything, politely for a while and then not."""
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await self._prober.close()
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._pool.close()
+        except TimeoutError:
+            self._pool.terminate()
+
+    @property
+    def reachable(self) -> bool:
+        return self._prober.reachable
+
+    def status(self) -> DatabaseStatus:
+        prober, pool = self._prober, self._pool
+        return DatabaseStatus(
+            prober.reachable, prober.reason, prober.since, pool.get_size(), pool.get_idle_size(), pool.get_max_size()
+        )
+
+    def listen(self, channel: str, listener: Listener) -> None:
+        """Hear NOTIFY on `channel`. Call before `start`."""
+        self._prober.listen(channel, listener)
+
+    def when_up(self, callback: Callable[[], None]) -> None:
+        """Be told each time that the database has come (back) up."""
+        self._on_up.append(callback)
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[Connection]:
+        """A connection for one task.
+
+        Raises DatabaseAway (in under a millisecond while it is known to be away), PoolExhausted, and, for what
+        happens inside, the translated error. A cancelled caller leaves at once; its statement is ended behind
+        its back.
+        """
+        connection = await self._checkout()
+        try:
+            yield connection
+        except BaseException as error:
+            raised = self._observe(error)
+            if _left_a_statement_behind(raised):
+                self._in_background(self._abandon(connection))
+            else:
+                await self._pool.release(connection)
+            if raised is error:
+                raise
+            raise raised from error
+        else:
+            await self._pool.release(connection)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection with a transaction open: committed at the end, rolled back when anything is raised.
+
+        ConnectionLost from the end of the block is ambiguous: the commit may have happened.
+        """
+        async with self.acquire() as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                yield connection
+            except BaseException as error:
+                if not _left_a_statement_behind(error):
+                    await transaction.rollback()
+                raise
+            await transaction.commit()
+
+    async def _checkout(self) -> Connection:
+        started = time.monotonic()
+        deadline = started + self.settings.acquire_timeout
+        while True:
+            self._require_reachable()
+            connection = await self._try_acquire(deadline)
+            if connection is None:
+                await asyncio.sleep(RECONNECT_PAUSE_S)
+            elif time.monotonic() - connection.opened_at > RECYCLE_AFTER_S:
+                await connection.close(timeout=ABANDON_TIMEOUT_S)
+                await self._pool.release(connection)
+            else:
+                metrics.DB_POOL_WAIT.observe(time.monotonic() - started)
+                return connection
+
+    def _require_reachable(self) -> None:
+        if not self._prober.reachable:
+            raise DatabaseAway
+
+    async def _try_acquire(self, deadline: float) -> Connection | None:
+        """A connection; None when opening one failed although the database answers, and there is time left."""
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise PoolExhausted
+        try:
+            connection: Connection = await self._pool.acquire(timeout=left)
+        except TimeoutError:
+            raise PoolExhausted from None
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            self._observe(error)
+            if not await self._prober.verdict():
+                raise DatabaseAway from error
+            return None
+        return connection
+
+    def _observe(self, error: BaseException) -> BaseException:
+        """Count a driver's error, act on what it says about our connections, and translate it."""
+        raised = translate(error)
+        if isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError | OSError):
+            metrics.DB_ERRORS.labels(sqlstate_class(error)).inc()
+        if isinstance(raised, ConnectionLost):
+            self._prober.doubt()
+            cause = error.__cause__ or error
+            if getattr(cause, "sqlstate", None) == READ_ONLY:
+                # The server was demoted, and would go on refusing over every connection that is still open.
+                self._in_background(self._pool.expire_connections())
+        return raised
+
+    async def _connect(self, *_dsn: object, **arguments: Any) -> Connection:
+        arguments.pop("connection_class", None)
+        return await open_connection(self.settings, **arguments)
+
+    async def _abandon(self, connection: Connection) -> None:
+        """End the statement of a caller who left, by closing: nothing of a broken session is worth keeping."""
+        with suppress(Exception):  # whatever it is, release() below cuts what is left
+            await connection.close(timeout=ABANDON_TIMEOUT_S)
+        await self._pool.release(connection)
+
+    def _came_up(self) -> None:
+        self._in_background(self._warm())
+        for callback in self._on_up:
+            callback()
+
+    async def _warm(self) -> None:
+        """Open the connections that are kept warm. One that fails is no news: the prober tells the world."""
+        wanted = self.settings.pool_min if self._pool.get_size() < self.settings.pool_min else 0
+        taken = await asyncio.gather(
+            *(self._pool.acquire(timeout=ABANDON_TIMEOUT_S) for _ in range(wanted)), return_exceptions=True
+        )
+        for connection in taken:
+            if not isinstance(connection, BaseException):
+                await self._pool.release(connection)
+
+    def _in_background(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+
+async def _keep_session(_connection: object) -> None:
+    """No session state is ever used, so there is nothing to reset: one round trip less for each acquire."""
+
+
+def _left_a_statement_behind(error: BaseException) -> bool:
+    return isinstance(error, asyncio.CancelledError | TimeoutError | DeadlineExceeded | ConnectionLost)

@@ -1,0 +1,78 @@
+"""From what the driver raises to what the rooms understand.
+
+The one place that reads SQLSTATEs. It knows no table: a room names its own constraints and what they mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import asyncpg
+
+from service import errors
+
+Violations = Mapping[str, type[errors.ServiceError]]
+"""Constraint name -> the error that its violation is."""
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+READ_ONLY = "25006"
+_BY_CODE: dict[str, type[errors.ServiceError]] = {
+    "42P01": errors.SchemaDrift,  # undefined table
+    "42703": errors.SchemaDrift,  # undefined column
+    "42883": errors.SchemaDrift,  # undefined function
+    "42501": errors.SchemaDrift,  # insufficient privilege
+    "3F000": errors.SchemaDrift,  # undefined schema
+    "40001": errors.TransactionConflict,  # serialization failure
+    "40P01": errors.TransactionConflict,  # deadlock
+    "55P03": errors.TransactionConflict,  # lock not available
+    "0A000": errors.TransactionConflict,  # a cached plan outlived an ALTER TABLE; the next try plans anew
+    "57014": errors.DeadlineExceeded,  # statement timeout
+    "25P03": errors.ConnectionLost,  # idle in transaction for too long
+    READ_ONLY: errors.ConnectionLost,  # the primary was demoted under us
+}
+_BY_CLASS: dict[str, type[errors.ServiceError]] = {
+    "08": errors.ConnectionLost,
+    "57": errors.ConnectionLost,  # shutdown, crash, starting up
+    "53": errors.PoolExhausted,  # too many connections, out of memory
+    "22": errors.Invalid,  # a value that the column cannot hold
+    "23": errors.Conflict,  # a constraint that no room has named
+}
+
+
+def translate(error: BaseException, violations: Violations | None = None) -> BaseException:
+    """The domain error for a driver's error; anything else comes back as it is."""
+    if isinstance(error, errors.ServiceError):
+        return error
+    if isinstance(error, asyncpg.PostgresError):
+        return _from_server(error, violations or {})
+    if isinstance(error, asyncpg.InterfaceError):
+        return _from_client(error)
+    if isinstance(error, TimeoutError):
+        return errors.DeadlineExceeded()
+    if isinstance(error, OSError):
+        return errors.ConnectionLost()
+    return error
+
+
+def sqlstate_class(error: BaseException) -> str:
+    """The first two characters of the SQLSTATE, "client" for what the server never said: bounded, for a label."""
+    return (getattr(error, "sqlstate", None) or type(error).__name__)[: 2 if hasattr(error, "sqlstate") else None]
+
+
+def _from_server(error: asyncpg.PostgresError, violations: Violations) -> BaseException:
+    code: str = error.sqlstate or ""
+    named = violations.get(getattr(error, "constraint_name", None) or "")
+    kind = named or _BY_CODE.get(code) or _BY_CLASS.get(code[:2])
+    if kind is None:
+        return error
+    if kind is errors.SchemaDrift:
+        return kind(error.message)  # "relation ... does not exist": names a table, carries no value
+    return kind()
+
+
+def _from_client(error: asyncpg.InterfaceError) -> BaseException:
+    if isinstance(error, asyncpg.DataError):
+        return errors.Invalid()
+    if "another operation is in progress" in str(error):
+        return errors.ConnectionShared()
+    return errors.ConnectionLost()
