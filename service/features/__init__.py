@@ -1,0 +1,14 @@
+"""The explicit, ordered list of everything that can be switched on or off. A new feature is one line here."""
+
+from __future__ import annotations
+
+from service import payments, users
+from service.feature import Feature
+from service.telegram import inbox
+
+FEATURES: tuple[Feature, ...] = (
+    users.FEATURE,
+    inbox.PROCESSED,
+    inbox.FAILED,
+    payments.FEATURE,
+)

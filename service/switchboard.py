@@ -1,0 +1,128 @@
+"""Which features are mounted at this moment.
+
+It knows the features' states and puts together what the doors use; it knows nothing of what a feature does. It
+probes at start, on every reconnect, every PROBE_INTERVAL, at once when a query met a missing table, and on an
+operator's word.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+
+from service.config import Config
+from service.errors import Unavailable
+from service.feature import Feature, Off, On, Rooms, State, relations_of, resolve
+from service.kernel import metrics
+from service.kernel.clock import Clock
+from service.kernel.database import Database
+from service.kernel.jobs import Job
+from service.kernel.log import Log
+from service.kernel.schema import probe
+from service.telegram.router import Router
+
+log = Log("features")
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """What the doors see: the routes of the bot, and the rooms behind them. Replaced whole at each change."""
+
+    router: Router
+    rooms: Rooms
+    essential: State
+
+
+Listener = Callable[[str, State], None]
+
+
+class Switchboard:
+    """Features that heal without a restart."""
+
+    def __init__(
+        self, features: Sequence[Feature], database: Database, config: Config, clock: Clock, rooms: Rooms
+    ) -> None:
+        self.features = features
+        self._database = database
+        self._config = config
+        self._clock = clock
+        self._rooms = rooms
+        self._offered = [
+            (feature.name, offer.kind, offer.real(rooms), offer.absent(rooms))
+            for feature in features
+            for offer in feature.offers
+        ]
+        self._probe: asyncio.Task[None] | None = None
+        self._due = asyncio.Event()
+        self._listeners: list[Listener] = []
+        self.probed_at: datetime | None = None
+        self.states: Mapping[str, State] = resolve(features, None, config)
+        self.mounted = self._mount()
+        database.when_up(self._due.set)
+
+    def on_change(self, listener: Listener) -> None:
+        """Be told each feature whose state changed, after the change is mounted."""
+        self._listeners.append(listener)
+
+    def is_on(self, name: str) -> bool:
+        return self.states[name].state == "on"
+
+    def may_run(self, job: Job[Rooms]) -> bool:
+        """Jobs of a feature rest while it is off."""
+        return all(self.is_on(feature.name) for feature in self.features if job in feature.jobs)
+
+    async def refresh(self) -> None:
+        """Probe now. Callers at the same moment share one probe; while the database is away the states stay."""
+        if self._probe is None or self._probe.done():
+            self._probe = asyncio.create_task(self._look())
+        await asyncio.shield(self._probe)
+
+    async def run(self) -> None:
+        """Probe until cancelled."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._config.probe_interval):
+                    await self._due.wait()
+            self._due.clear()
+            await self.refresh()
+
+    async def _look(self) -> None:
+        try:
+            async with asyncio.timeout(self._config.door_timeout), self._database.acquire() as conn:
+                schema = await probe(conn, relations_of(self.features))
+        except (Unavailable, TimeoutError):
+            return
+        self.probed_at = self._clock.now()
+        self._switch(resolve(self.features, schema, self._config))
+
+    def _switch(self, states: Mapping[str, State]) -> None:
+        before, self.states = self.states, states
+        if states == before:
+            return
+        self.mounted = self._mount()
+        for name, state in states.items():
+            if state != before[name]:
+                self._tell(name, state)
+
+    def _tell(self, name: str, state: State) -> None:
+        metrics.FEATURE_ENABLED.labels(name).set(state.state == "on")
+        if isinstance(state, Off):
+            log.warning(state.reason, feature=name, state="off")
+        else:
+            log.info("feature on", feature=name, state="on")
+        for listener in self._listeners:
+            listener(name, state)
+
+    def _mount(self) -> Mounted:
+        routers = [
+            feature.router if self.is_on(feature.name) else feature.router.switched_off()
+            for feature in self.features
+            if feature.router is not None
+        ]
+        offered = {kind: real if self.is_on(name) else absent for name, kind, real, absent in self._offered}
+        essential = [self.states[feature.name] for feature in self.features if feature.essential]
+        down = next((state for state in essential if isinstance(state, Off)), None)
+        return Mounted(Router.merge(routers), self._rooms.with_(offered), down or On())
