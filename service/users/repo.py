@@ -1,0 +1,65 @@
+"""The users table, as functions. Takes a connection, never opens or commits anything; SQL is in sql/users.sql."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from service.errors import Invalid
+from service.kernel import queries
+from service.kernel.database import Connection
+from service.users.user import EnsuredUser, Profile, User
+
+SQL = queries.room("users", violations={"users_language_spoken": Invalid})
+
+_ensure_users = SQL.many("ensure_users", EnsuredUser)
+_get_users = SQL.many("get_users", User)
+_list_users = SQL.many("list_users", User)
+_list_users_by_activity = SQL.many("list_users_by_activity", User)
+_find_by_substring = SQL.many("find_users_by_substring", User)
+_find_by_prefix = SQL.many("find_users_by_prefix", User)
+_has_trigram_index = SQL.value("has_trigram_index", bool)
+
+Position = tuple[datetime, int]
+# Nobody is newer: where the first page begins.
+NEWEST: Position = (datetime.max.replace(tzinfo=UTC), 0)
+PAGE = 50
+
+choose_language = SQL.one("choose_language", User)
+mark_active = SQL.exec("mark_active")
+list_recent_users = SQL.many("list_recent_users", User)
+count_users = SQL.value("count_users", int)
+
+
+async def ensure_users(conn: Connection, profiles: Sequence[Profile]) -> dict[int, EnsuredUser]:
+    """One statement for any number of people. Somebody inserted at this very moment elsewhere may be left out."""
+    columns = zip(*(_columns(profile) for profile in profiles), strict=True)
+    names = ("user_ids", "usernames", "first_names", "last_names", "language_codes")
+    rows = await _ensure_users(conn, **dict(zip(names, map(list, columns), strict=True)))
+    return {user.user_id: user for user in rows}
+
+
+async def get_users(conn: Connection, user_ids: Iterable[int]) -> dict[int, User]:
+    return {user.user_id: user for user in await _get_users(conn, user_ids=list(user_ids))}
+
+
+async def list_users(
+    conn: Connection, *, active: bool | None = None, after: Position = NEWEST, page: int = PAGE
+) -> list[User]:
+    """Newest first; `after` is the (created_at, user_id) of the last one on the previous page."""
+    before_at, before_id = after
+    if active is None:
+        return await _list_users(conn, before_at=before_at, before_id=before_id, page=page)
+    return await _list_users_by_activity(conn, is_active=active, before_at=before_at, before_id=before_id, page=page)
+
+
+async def find_users(conn: Connection, *, term: str, after_id: int, page: int) -> list[User]:
+    """By a part of the username where the trigram index is, else by its beginning. % and _ are themselves."""
+    literal = term.lower().replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
+    if await _has_trigram_index(conn):
+        return await _find_by_substring(conn, pattern=f"%{literal}%", after_id=after_id, page=page)
+    return await _find_by_prefix(conn, pattern=f"{literal}%", after_id=after_id, page=page)
+
+
+def _columns(profile: Profile) -> tuple[object, ...]:
+    return profile.user_id, profile.username, profile.first_name, profile.last_name, profile.language_code

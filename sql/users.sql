@@ -1,0 +1,147 @@
+-- Users: everybody who has ever talked to the bot.
+-- Owns: users
+-- Reads:
+
+-- name: ensure_users(user_ids, usernames, first_names, last_names, language_codes) :many
+-- Make sure that these people exist and are known by their present names; NULL leaves what is known.
+WITH given AS (
+    SELECT DISTINCT ON (profile.user_id)
+        profile.user_id,
+        profile.username,
+        profile.first_name,
+        profile.last_name,
+        profile.language_code
+    FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[])
+    WITH ORDINALITY AS profile (user_id, username, first_name, last_name, language_code, position)
+    ORDER BY profile.user_id ASC, profile.position DESC
+),
+
+written AS (
+    -- In the order of user_id, so that two instances with overlapping batches do not deadlock.
+    INSERT INTO users AS known (user_id, username, first_name, last_name, language_code)
+    SELECT
+        given.user_id,
+        given.username,
+        given.first_name,
+        given.last_name,
+        given.language_code
+    FROM given
+    ORDER BY given.user_id
+    ON CONFLICT (user_id) DO UPDATE
+    SET
+        username = coalesce(excluded.username, known.username),
+        first_name = coalesce(excluded.first_name, known.first_name),
+        last_name = coalesce(excluded.last_name, known.last_name),
+        language_code = coalesce(excluded.language_code, known.language_code)
+    WHERE
+        coalesce(excluded.username, known.username) IS DISTINCT FROM known.username
+        OR coalesce(excluded.first_name, known.first_name) IS DISTINCT FROM known.first_name
+        OR coalesce(excluded.last_name, known.last_name) IS DISTINCT FROM known.last_name
+        OR coalesce(excluded.language_code, known.language_code) IS DISTINCT FROM known.language_code
+    RETURNING
+        known.user_id, known.username, known.first_name, known.last_name, known.language_code, known.language,
+        known.is_active, known.created_at, known.updated_at, (known.xmax = 0) AS created
+)
+
+SELECT
+    written.user_id,
+    written.username,
+    written.first_name,
+    written.last_name,
+    written.language_code,
+    written.language,
+    written.is_active,
+    written.created_at,
+    written.updated_at,
+    written.created
+FROM written
+UNION ALL
+-- Those who were known, and as they are. One inserted by somebody else since this statement began is in neither
+-- part: the caller asks again.
+SELECT
+    known.user_id,
+    known.username,
+    known.first_name,
+    known.last_name,
+    known.language_code,
+    known.language,
+    known.is_active,
+    known.created_at,
+    known.updated_at,
+    FALSE AS created
+FROM users AS known
+INNER JOIN given ON known.user_id = given.user_id
+WHERE NOT EXISTS (SELECT FROM written WHERE written.user_id = known.user_id);
+
+-- name: get_users(user_ids) :many
+-- These people, those of them who exist.
+SELECT user_id, username, first_name, last_name, language_code, language, is_active, created_at, updated_at
+FROM users
+WHERE user_id = ANY($1::bigint[]);
+
+-- name: choose_language(user_id, language) :one
+-- Speak to this person in the language of his choice.
+UPDATE users
+SET language = $2
+WHERE user_id = $1
+RETURNING user_id, username, first_name, last_name, language_code, language, is_active, created_at, updated_at;
+
+-- name: mark_active(user_id, is_active) :exec
+-- Whether the bot can write to this person; touches no row that says so already.
+UPDATE users
+SET is_active = $2
+WHERE user_id = $1 AND is_active <> $2;
+
+-- name: list_users(before_at, before_id, page) :many
+-- People, newest first, after the last one of the previous page.
+SELECT user_id, username, first_name, last_name, language_code, language, is_active, created_at, updated_at
+FROM users
+WHERE (created_at, user_id) < ($1, $2)
+ORDER BY created_at DESC, user_id DESC
+LIMIT $3;
+
+-- name: list_users_by_activity(is_active, before_at, before_id, page) :many
+-- Active (or inactive) people, newest first, after the last one of the previous page.
+SELECT user_id, username, first_name, last_name, language_code, language, is_active, created_at, updated_at
+FROM users
+WHERE
+    is_active = $1
+    AND (created_at, user_id) < ($2, $3)
+ORDER BY created_at DESC, user_id DESC
+LIMIT $4;
+
+-- name: list_recent_users(since, page) :many
+-- People who came since then, newest first.
+SELECT user_id, username, first_name, last_name, language_code, language, is_active, created_at, updated_at
+FROM users
+WHERE created_at >= $1
+ORDER BY created_at DESC, user_id DESC
+LIMIT $2;
+
+-- name: find_users_by_substring(pattern, after_id, page) :many
+-- People whose username contains the term; wants the trigram index.
+SELECT user_id, username, first_name, last_name, language_code, language, is_active, created_at, updated_at
+FROM users
+WHERE username ILIKE $1 AND user_id > $2
+ORDER BY user_id
+LIMIT $3;
+
+-- name: find_users_by_prefix(pattern, after_id, page) :many
+-- People whose username begins with the term; any database can do that from an index.
+SELECT user_id, username, first_name, last_name, language_code, language, is_active, created_at, updated_at
+FROM users
+WHERE lower(username) LIKE $1 AND user_id > $2
+ORDER BY user_id
+LIMIT $3;
+
+-- name: has_trigram_index() :value
+-- Whether the index that a search inside usernames needs is there and valid.
+SELECT EXISTS(
+    SELECT FROM pg_catalog.pg_index
+    WHERE indexrelid = to_regclass('users_username_trigram_idx') AND indisvalid
+);
+
+-- name: count_users(is_active) :value
+-- How many there are; all of them for NULL.
+SELECT count(*) FROM users
+WHERE $1::boolean IS NULL OR is_active = $1;
