@@ -1,0 +1,83 @@
+"""What a handler may answer: calls of Bot API methods, as values. Pure.
+
+It knows the shape of a call (https://core.telegram.org/bots/api#making-requests) and nothing of how it is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import orjson
+
+# One button: what it says and what it sends back (callback data, 1-64 bytes).
+Button = tuple[str, str]
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One method call of the Bot API."""
+
+    method: str
+    params: dict[str, Any]
+
+    def body(self) -> bytes:
+        """The call as the body of a webhook response (https://core.telegram.org/bots/api#making-requests-when-getting-updates)."""
+        return orjson.dumps({"method": self.method, **self.params})
+
+    @staticmethod
+    def of(body: bytes) -> Call:
+        """The call that `body` made these bytes of."""
+        params = orjson.loads(body)
+        return Call(params.pop("method"), params)
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """The calls that answer an update: the first rides on the webhook's response, the rest are sent after it.
+
+    The first is kept with the claim and repeated when the update comes again; the rest may be lost in a crash, so
+    what must be told goes first or is found again from rows.
+    """
+
+    calls: tuple[Call, ...] = ()
+
+    def body(self) -> bytes:
+        return self.calls[0].body() if self.calls else b""
+
+    def and_(self, other: Reply) -> Reply:
+        return Reply(self.calls + other.calls)
+
+
+NOTHING = Reply()
+
+
+def send(chat_id: int | None, text: str, **params: Any) -> Reply:
+    """A message. `reply_markup` and others by their Bot API names."""
+    return Reply((Call("sendMessage", {"chat_id": chat_id, "text": text, **params}),))
+
+
+def edit(chat_id: int, message_id: int, text: str, **params: Any) -> Reply:
+    """Another text in place of a message's."""
+    return Reply((Call("editMessageText", {"chat_id": chat_id, "message_id": message_id, "text": text, **params}),))
+
+
+def answer_callback(callback_query_id: str, text: str | None = None) -> Reply:
+    """Stop the button's spinner, with an optional toast (up to 200 characters)."""
+    params = {"callback_query_id": callback_query_id}
+    return Reply((Call("answerCallbackQuery", {**params, "text": text} if text else params),))
+
+
+def answer_pre_checkout(query_id: str, error: str | None = None) -> Reply:
+    """Let the person pay, or say why not."""
+    params: dict[str, Any] = {"pre_checkout_query_id": query_id, "ok": error is None}
+    return Reply((Call("answerPreCheckoutQuery", {**params, "error_message": error} if error else params),))
+
+
+def inline_keyboard(rows: Sequence[Sequence[Button]]) -> dict[str, Any]:
+    """Buttons under a message."""
+    return {"inline_keyboard": [[{"text": text, "callback_data": data} for text, data in row] for row in rows]}
+
+
+def keyboard(rows: Sequence[Sequence[str]]) -> dict[str, Any]:
+    """Buttons in place of the phone's keyboard; pressing one sends its text."""
+    return {"keyboard": [[{"text": text} for text in row] for row in rows], "resize_keyboard": True}

@@ -1,0 +1,49 @@
+"""POST /telegram/webhook: the door of the bot.
+
+It knows HTTP, the secret and the size of a body; what an update means is the dispatcher's. A status other than
+200 makes Telegram send the update again, so 200 is for what is done or kept, and for nothing else.
+https://core.telegram.org/bots/api#setwebhook
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from hmac import compare_digest
+
+from aiohttp import web
+
+from service import errors
+from service.telegram.dispatch import Dispatcher
+
+PATH = "/telegram/webhook"
+SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105  # the header's name
+BODY_MAX = 1024 * 1024  # bytes; the largest update Telegram sends is a small fraction of it
+# Seconds. Telegram honours it (its own first pause is 0, then 2 doubling to 60-120); recovery takes seconds.
+RETRY_AFTER_S = 3
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def door(dispatcher: Dispatcher, secret: str) -> Handler:
+    """The handler of the route. Errors go to the application's table of codes and statuses."""
+    expected = secret.encode()
+
+    async def receive(request: web.Request) -> web.Response:
+        if not compare_digest(request.headers.get(SECRET_HEADER, "").encode(), expected):
+            raise errors.Forged("The secret token is wrong.")
+        answer = await dispatcher.answer(await _read(request))
+        request["log"] = {"kind": answer.kind, "route": answer.route, "result": answer.result}
+        if not answer.body:
+            return web.Response()
+        return web.Response(body=answer.body, content_type="application/json")
+
+    return receive
+
+
+async def _read(request: web.Request) -> bytes:
+    if (request.content_length or 0) > BODY_MAX:
+        raise errors.TooLarge("An update has at most 1 MiB.")
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge:  # without a content length it is noticed while reading
+        raise errors.TooLarge("An update has at most 1 MiB.") from None
