@@ -1,0 +1,69 @@
+"""What a developer's machine gets where nothing is configured: a database, secrets that stay the same, a bot.
+
+It knows .ballast/ and the development settings; production never comes here.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from service.config import Config
+from service.kernel import embedded
+
+FOLDER = Path(".ballast")
+SECRETS = ("admin_token", "telegram_webhook_secret")
+# The sandbox's bot: a token of the real form, of a bot that Telegram does not have.
+SANDBOX_TOKEN = "1:sandbox-token-of-a-bot-that-lives-on-this-machine"  # noqa: S105
+
+
+def uses_sandbox(config: Config) -> bool:
+    """Without a token there is no bot to talk to but the sandbox's."""
+    return config.development and config.telegram_bot_token is None
+
+
+@contextmanager
+def prepared(config: Config, folder: Path = FOLDER) -> Iterator[Config]:
+    """The settings with everything filled in that development does not ask for, for as long as it runs.
+
+    Raises Unavailable when the embedded PostgreSQL is needed and does not start.
+    """
+    folder.mkdir(exist_ok=True)
+    config = _with_secrets(config, folder / "secrets.json")
+    if uses_sandbox(config):
+        config = _with_sandbox(config)
+    if config.database.dsn is not None:
+        yield config
+        return
+    server = embedded.start(folder)
+    try:
+        yield replace(config, database=replace(config.database, dsn=server.dsn()))
+    finally:
+        server.stop()
+
+
+def _with_secrets(config: Config, path: Path) -> Config:
+    kept = _kept_secrets(path)
+    return replace(
+        config,
+        admin_token=config.admin_token or kept["admin_token"],
+        telegram_webhook_secret=config.telegram_webhook_secret or kept["telegram_webhook_secret"],
+    )
+
+
+def _with_sandbox(config: Config) -> Config:
+    here = f"http://127.0.0.1:{config.port}"
+    return replace(config, telegram_bot_token=SANDBOX_TOKEN, telegram_api_base=f"{here}/sandbox", public_url=here)
+
+
+def _kept_secrets(path: Path) -> dict[str, str]:
+    """Made once, so that a page that is logged in and a webhook that is set survive a restart."""
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(json.dumps({name: secrets.token_urlsafe(24) for name in SECRETS}))
+    kept: dict[str, str] = json.loads(path.read_text())
+    return kept

@@ -1,0 +1,66 @@
+"""GET /health/live, /health/ready and /health: whether to restart, whether to route, and what is wrong.
+
+It knows states that others keep up to date, and answers from memory: no probe ever waits for the database.
+"""
+
+from __future__ import annotations
+
+import orjson
+from aiohttp import web
+
+from service.feature import State
+from service.ops.operations import Operations
+
+
+def routes(operations: Operations) -> list[web.RouteDef]:
+    async def live(_request: web.Request) -> web.Response:
+        return _json({"status": "alive"})
+
+    async def ready(_request: web.Request) -> web.Response:
+        reason = why_not_ready(operations)
+        body = {"status": "not ready", "reason": reason} if reason else {"status": "ready"}
+        return _json(body, 503 if reason else 200)
+
+    async def health(_request: web.Request) -> web.Response:
+        report = describe(operations)
+        return _json(report, 503 if report["status"] == "unhealthy" else 200)
+
+    return [web.get("/health/live", live), web.get("/health/ready", ready), web.get("/health", health)]
+
+
+def why_not_ready(operations: Operations) -> str:
+    """Empty when the doors can do their work."""
+    if operations.lifecycle.phase != "serving":
+        return operations.lifecycle.phase
+    if not operations.database.reachable:
+        return "database away"
+    essential = operations.switchboard.mounted.essential
+    return "" if essential.state == "on" else essential.reason
+
+
+def describe(operations: Operations) -> dict[str, object]:
+    """The whole report. Says why, and never where: no address, user or password of the database."""
+    states = operations.switchboard.states
+    database = operations.database.status()
+    return {
+        "status": _status(operations),
+        "timestamp": operations.clock.now(),
+        "phase": operations.lifecycle.phase,
+        "database": {"reachable": database.reachable, "reason": database.reason, "since": database.since},
+        "features": {name: _feature(state) for name, state in states.items()},
+    }
+
+
+def _status(operations: Operations) -> str:
+    if not operations.database.reachable or operations.switchboard.mounted.essential.state == "off":
+        return "unhealthy"
+    degraded = any(state.state == "off" for state in operations.switchboard.states.values())
+    return "degraded" if degraded else "healthy"
+
+
+def _feature(state: State) -> dict[str, object]:
+    return {"state": state.state, "reason": state.reason, "missing": list(state.missing)}
+
+
+def _json(body: object, status: int = 200) -> web.Response:
+    return web.Response(body=orjson.dumps(body), status=status, content_type="application/json")
