@@ -48,9 +48,7 @@ def rollback_path(migration: Any) -> Path:
 def new(what: str, folder: Path = FOLDER) -> tuple[Path, Path]:
     """Make the two empty files of the next migration and return their paths. Raises Invalid on a bad name."""
     if not _WHAT.fullmatch(what):
-        raise Invalid(
-            "a migration is named in small letters, digits and underscores, and begins with a letter"
-        )
+        raise Invalid("a migration is named in small letters, digits and underscores, and begins with a letter")
     last = max((int(path.name[:4]) for path in folder.glob("[0-9]*.sql")), default=0)
     name = f"{last + 1:04}_{what}"
     apply, rollback = folder / f"{name}.sql", folder / f"{name}.rollback.sql"

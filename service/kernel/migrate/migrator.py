@@ -54,9 +54,7 @@ def silent(_line: str) -> None:
     """The progress callback of a caller who does not look."""
 
 
-def up(
-    dsn: str, *, folder: Path = files.FOLDER, progress: Progress = silent, pace: Pace = PATIENT
-) -> list[str]:
+def up(dsn: str, *, folder: Path = files.FOLDER, progress: Progress = silent, pace: Pace = PATIENT) -> list[str]:
     """Apply what is pending and return the ids that this call applied.
 
     Any number of processes may call it at once: one applies, the others wait for their turn and find nothing
