@@ -30,14 +30,17 @@ STATUS_OF = {
     "upstream": 502,
 }
 UNAVAILABLE = 503
-# Seconds until another try is worth it: recovery takes about two.
+# Seconds until another try is worth it: recovery takes about two. Telegram honours it; its own pauses are longer.
 RETRY_AFTER_S = 3
 REQUEST_ID_HEADER = "X-Request-Id"
 # What a proxy in front may have given; anything else is not echoed into logs and answers.
 SANE_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 CODE_OF_STATUS = {401: "unauthorized", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
-# Probed every few seconds by platforms; their lines would drown the others.
-QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
+# Probed every few seconds by platforms, or made by development itself; their lines would drown the others.
+QUIET = ("/health/", "/metrics", "/sandbox")
+
+# What a door adds to its line in the log.
+LOG_FIELDS = web.RequestKey("log_fields", dict[str, object])
 
 log = Log("http")
 
@@ -51,8 +54,8 @@ async def observed(request: web.Request, handler: Handler) -> web.StreamResponse
     seconds = time.perf_counter() - started
     route = _route_of(request)
     metrics.HTTP_SECONDS.labels(route, request.method, response.status).observe(seconds)
-    if route not in QUIET:
-        fields = request.get("log", {})
+    if not route.startswith(QUIET):
+        fields = request.get(LOG_FIELDS, {})
         log.info("request", method=request.method, path=route, status=response.status, ms=_ms(seconds), **fields)
     return response
 

@@ -15,6 +15,12 @@ class Person:
     language_code: str | None
     invited_by: int | None = None
 
+    @property
+    def wire(self) -> dict[str, object]:
+        """As Telegram writes a person."""
+        told = {name: getattr(self, name) for name in ("username", "first_name", "last_name", "language_code")}
+        return {"id": self.user_id, "is_bot": False, **{name: value for name, value in told.items() if value}}
+
 
 PAYER = Person(7_000_000_001, "payer", "Payer", "One", "en")
 FRIEND = Person(7_000_000_002, "friend", "Друг", None, "ru", invited_by=PAYER.user_id)

@@ -4,6 +4,8 @@ database_url        a database of the test's own, migrated          10 ms, or 20
 empty_database_url  a database of the test's own, without a table
 raw                 a connection to database_url, as superuser
 conn                a connection to a database that the worker's tests share; what is done is rolled back
+db                  the service's own database seam, started, on database_url
+served              the whole service, running on database_url
 own_cluster         a server of the test's own, to stop, freeze and start    0.5 s
 
 TEST_DATABASE_URL (of a superuser, or of one who may create databases) takes the place of the embedded server.
@@ -18,7 +20,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from service.kernel.database import Database, DatabaseSettings
 from tests.postgres import Cluster, Run, Server, new_run
+from tests.serving import Served, serving
 
 RUN = pytest.StashKey[Run]()
 ALIVE = pytest.StashKey[int]()
@@ -89,3 +93,19 @@ async def conn(shared_database_url: str) -> AsyncIterator[asyncpg.Connection]:
 def own_cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
     with pytestconfig.stash[RUN].private_cluster() as cluster:
         yield cluster
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    """The database seam, started, on a database of the test's own."""
+    database = Database(DatabaseSettings(database_url))
+    await database.start()
+    yield database
+    await database.stop()
+
+
+@pytest.fixture
+async def served(database_url: str) -> AsyncIterator[Served]:
+    """The whole service on a database of the test's own."""
+    async with serving(database_url) as running:
+        yield running

@@ -56,11 +56,12 @@ def translate(error: BaseException, violations: Violations | None = None) -> Bas
 
 def sqlstate_class(error: BaseException) -> str:
     """The first two characters of the SQLSTATE, "client" for what the server never said: bounded, for a label."""
-    return (getattr(error, "sqlstate", None) or type(error).__name__)[: 2 if hasattr(error, "sqlstate") else None]
+    state = str(error.sqlstate or "") if isinstance(error, asyncpg.PostgresError) else ""
+    return state[:2] or "client"
 
 
 def _from_server(error: asyncpg.PostgresError, violations: Violations) -> BaseException:
-    code: str = error.sqlstate or ""
+    code = str(error.sqlstate or "")
     named = violations.get(getattr(error, "constraint_name", None) or "")
     kind = named or _BY_CODE.get(code) or _BY_CLASS.get(code[:2])
     if kind is None:

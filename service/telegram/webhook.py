@@ -13,13 +13,12 @@ from hmac import compare_digest
 from aiohttp import web
 
 from service import errors
+from service.http import LOG_FIELDS
 from service.telegram.dispatch import Dispatcher
 
 PATH = "/telegram/webhook"
 SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105  # the header's name
 BODY_MAX = 1024 * 1024  # bytes; the largest update Telegram sends is a small fraction of it
-# Seconds. Telegram honours it (its own first pause is 0, then 2 doubling to 60-120); recovery takes seconds.
-RETRY_AFTER_S = 3
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -32,7 +31,7 @@ def door(dispatcher: Dispatcher, secret: str) -> Handler:
         if not compare_digest(request.headers.get(SECRET_HEADER, "").encode(), expected):
             raise errors.Forged("The secret token is wrong.")
         answer = await dispatcher.answer(await _read(request))
-        request["log"] = {"kind": answer.kind, "route": answer.route, "result": answer.result}
+        request[LOG_FIELDS] = {"kind": answer.kind, "route": answer.route, "result": answer.result}
         if not answer.body:
             return web.Response()
         return web.Response(body=answer.body, content_type="application/json")
