@@ -31,7 +31,7 @@ def door(dispatcher: Dispatcher, secret: str) -> Handler:
         if not compare_digest(request.headers.get(SECRET_HEADER, "").encode(), expected):
             raise errors.Forged("The secret token is wrong.")
         answer = await dispatcher.answer(await _read(request))
-        request[LOG_FIELDS] = {"kind": answer.kind, "route": answer.route, "result": answer.result}
+        request[LOG_FIELDS] = dict[str, object](kind=answer.kind, route=answer.route, result=answer.result)
         if not answer.body:
             return web.Response()
         return web.Response(body=answer.body, content_type="application/json")
