@@ -1,0 +1,48 @@
+# Ballast. `make run` and `make test` need Python 3.11 and make, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Workers of the test suite; "auto" is one per core.
+WORKERS ?= auto
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format bench chaos migration clean
+
+help:  ## say what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: $(VENV)/ready  ## serve on PORT (8080), with a database and a bot of its own
+	@$(BIN)/python -m service run
+
+test: check  ## everything that must hold: check, then the tests
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+check: $(VENV)/ready  ## ruff, mypy, sqlfluff and the migration linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/sqlfluff lint --processes 2 -q sql migrations
+	$(BIN)/squawk migrations/*.sql
+
+format: $(VENV)/ready  ## let ruff lay out the Python
+	$(BIN)/ruff check --fix -q .
+	$(BIN)/ruff format -q .
+
+bench: $(VENV)/ready  ## measure beside the bare framework; minutes
+	$(BIN)/python -m benchmarks
+
+chaos: $(VENV)/ready  ## the long forms of the tests under fire; minutes
+	CHAOS=long $(BIN)/python -m pytest -n $(WORKERS) tests/chaos
+
+migration: $(VENV)/ready  ## make migration NAME=what: the files of the next one
+	@$(BIN)/python -m service migrate new $(NAME)
+
+clean:  ## forget the virtual environment and the development database
+	rm -rf $(VENV) .ballast
+
+# The marker is written last: an installation that was cut off is done again.
+$(VENV)/ready: requirements.txt requirements-dev.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing what requirements-dev.txt names; once, about a minute"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
