@@ -49,7 +49,7 @@ class Sandbox:
         self._messages = MessageMethods(self.chats)
         webhook = UpdateMethods(self.updates, self._courier)
         tables = (self._messages.table(), webhook.table(), checkout.table())
-        self._methods = {name.lower(): method for table in tables for name, method in table.items()}
+        self.methods = {name.lower(): method for table in tables for name, method in table.items()}
 
     def routes(self, prefix: str = "/sandbox") -> list[web.RouteDef]:
         """The page at `prefix`, the Bot API at `prefix`/bot{token}/{method}."""
@@ -69,7 +69,7 @@ class Sandbox:
         status = 0
         try:
             await self._suffer(method, args, via)
-            handler = self._methods.get(method.lower())
+            handler = self.methods.get(method.lower())
             if handler is None:
                 raise Refusal(404, "Not Found: method not found")
             result = await handler(args)

@@ -15,7 +15,6 @@ from urllib.parse import parse_qsl
 
 import aiohttp
 import orjson
-from multidict import CIMultiDictProxy
 
 Json = dict[str, Any]
 Via = Literal["request", "webhook"]
@@ -64,7 +63,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """The parameters of one call. Like the real server, it reads every scalar as a string."""
+    """The parameters of one call. Every scalar is read as a string, as the real server does."""
 
     values: Mapping[str, Any]
     files: Mapping[str, Upload] = field(default_factory=dict)
@@ -107,11 +106,12 @@ class Arguments:
 
 
 def leading_integer(text: str) -> int:
-    number = re.match(r"-?\d+", text)
+    """The number a text begins with, at most 18 digits of it; else 0."""
+    number = re.match(r"-?[0-9]{1,18}", text)
     return int(number[0]) if number else 0
 
 
-async def read_arguments(headers: CIMultiDictProxy[str], body: aiohttp.StreamReader) -> Arguments:
+async def read_arguments(headers: Mapping[str, str], body: aiohttp.StreamReader) -> Arguments:
     """Arguments of a JSON, form or multipart body (of a request, or of a webhook's response).
 
     Raises Refusal 400 when the body is not what its type says, 413 when it is too large.
@@ -144,7 +144,7 @@ def _json_object(raw: bytes) -> Json:
     return value
 
 
-async def _read_multipart(headers: CIMultiDictProxy[str], body: aiohttp.StreamReader) -> Arguments:
+async def _read_multipart(headers: Mapping[str, str], body: aiohttp.StreamReader) -> Arguments:
     values: dict[str, str] = {}
     files: dict[str, Upload] = {}
     room = MAX_BODY_BYTES

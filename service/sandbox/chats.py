@@ -232,6 +232,11 @@ class Chats:
         message.wire["edit_date"] = self.now()
         return self._changed(chat, message)
 
+    def take_buttons(self, chat: Chat, message: Message) -> None:
+        """The inline keyboard goes away, and nothing says that the message was edited."""
+        message.wire.pop("reply_markup", None)
+        self._changed(chat, message)
+
     def _changed(self, chat: Chat, message: Message) -> Message:
         self.revision += 1
         message.revision = self.revision

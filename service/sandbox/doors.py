@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from service.sandbox import Sandbox
 
 PAGE = Path(__file__).parent / "page"
-ASSETS = {"chat.css": "text/css", "chat.js": "text/javascript"}
+ASSETS = {"chat.css": "text/css", "chat.js": "text/javascript", "messages.js": "text/javascript"}
 HEARTBEAT_S = 15.0  # proxies close a silent stream after 30 s or more
 PAGE_HEADERS = {
     "Content-Security-Policy": (
@@ -114,7 +115,8 @@ class Doors:
     async def changes(self, request: web.Request) -> web.StreamResponse:
         """Server-sent events: the state first, then every change."""
         response = web.StreamResponse(headers=STREAM_HEADERS)
-        with self._sandbox.chats.feed.reader() as changes:
+        # suppress: the page was closed
+        with self._sandbox.chats.feed.reader() as changes, suppress(ConnectionResetError):
             await response.prepare(request)
             await response.write(_event(self._sandbox.state()))
             while (event := await _next_event(changes)) is not None:

@@ -97,8 +97,8 @@ def _amount(price: Any) -> int:
     if not isinstance(price.get("label"), str) or not price["label"]:
         raise bad_request("can't parse labeled price: LabeledPrice label must be non-empty")
     amount = price.get("amount")
-    if isinstance(amount, str) and amount.lstrip("-").isdecimal():
-        amount = int(amount)
+    if isinstance(amount, str):
+        amount = leading_integer(amount)
     if not isinstance(amount, int) or isinstance(amount, bool):
         raise bad_request('can\'t parse labeled price: Field "amount" must be of type Number')
     return amount
@@ -198,7 +198,7 @@ class Checkout:
         _remember(self._charges, charge.id, charge, KEPT_CHARGES)
         if message and message.id in chat.messages:
             del self._sent[message.id]  # paid once in a message; behind a link, any number of times
-            self._chats.edit(chat, message, {"reply_markup": None})
+            self._chats.take_buttons(chat, message)
         self._announce(chat, "successful_payment", self._payment(charge))
 
     def _payment(self, charge: Charge) -> Json:

@@ -265,7 +265,8 @@ def check_commands(commands: Any) -> list[Json]:
     for command in commands:
         if not isinstance(command, dict):
             raise bad_request("can't parse BotCommand: expected an Object")
-        if not re.fullmatch(r"/?[a-z0-9_]{1,32}", str(command.get("command"))):
+        name = command.get("command")
+        if not isinstance(name, str) or not re.fullmatch(r"/?[a-z0-9_]{1,32}", name):
             raise bad_request("BOT_COMMAND_INVALID")
         if not 1 <= units(str(command.get("description", ""))) <= 256:
             raise bad_request("BOT_COMMAND_DESCRIPTION_INVALID")

@@ -94,11 +94,14 @@ class Person:
             return await self.says(button_text)
         raise CannotDo(f"{self.name} sees no button {button_text!r}")
 
-    async def pays(self, link: str = "") -> Json:
-        """Pay the newest invoice in the chat, or the one behind a link; the bot's answer to the checkout."""
+    async def pays(self, link: str = "", timeout: float = CHECKOUT_ANSWER_S) -> Json:
+        """Pay the newest invoice in the chat, or the one behind a link; the bot's answer to the checkout.
+
+        Raises TimeoutError when the bot does not answer within `timeout` seconds.
+        """
         message = None if link else next((one for one in reversed(self.chat) if "invoice" in one.wire), None)
         question = self.checkout(message, link)
-        async with asyncio.timeout(CHECKOUT_ANSWER_S):
+        async with asyncio.timeout(timeout):
             return await question.answered
 
     async def blocks(self) -> Update | None:

@@ -1,6 +1,6 @@
 // The chat page: shows what the sandbox tells by server-sent events, and does what a person can do.
-// Whatever the bot sends is put on the page as text, never as HTML.
-"use strict";
+
+import { drawn, element, rows, service } from "./messages.js";
 
 const base = document.body.dataset.base;
 const by = (id) => document.getElementById(id);
@@ -8,16 +8,6 @@ const chats = new Map(); // chat id -> {name, user, messages: Map, keyboard, blo
 let bot = {};
 let commands = {};
 let current = null;
-
-function element(tag, { className, text, testid, ...rest } = {}, ...children) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  if (testid) made.dataset.testid = testid;
-  Object.assign(made, rest);
-  made.append(...children);
-  return made;
-}
 
 // ---- what a person does ----
 
@@ -50,158 +40,28 @@ async function pay(button, invoice) {
   if (result && !result.answer) toast("The bot did not answer in time; nothing was paid.");
 }
 
-// ---- messages ----
-
-const WRAPPERS = {
-  bold: "strong", italic: "em", underline: "u", strikethrough: "s", code: "code", pre: "pre",
-};
-
-function wrapped(entity, source, message) {
-  const { type, offset, length, url } = entity;
-  const covered = source.slice(offset, offset + length);
-  if (type === "text_link" || type === "url") return link(url || covered);
-  if (type === "bot_command" && message.from.is_bot) {
-    return element("button", { type: "button", className: "command", testid: "command-link", onclick: () => says(covered) });
-  }
-  if (type === "spoiler") {
-    return element("span", { className: "spoiler", onclick: (event) => event.currentTarget.classList.add("shown") });
-  }
-  if (type === "blockquote") return element("span", { className: "quote" });
-  return element(WRAPPERS[type] || "span");
-}
-
-function link(url) {
-  const anchor = element("a", { rel: "noopener noreferrer", target: "_blank" });
-  if (url.startsWith("https://t.me/$")) {
-    anchor.href = "#";
-    anchor.onclick = (event) => { event.preventDefault(); pay(anchor, { link: url }); };
-  } else if (/^(https?|tg|mailto):/i.test(url)) {
-    anchor.href = url;
-  }
-  return anchor;
-}
-
-function rich(source, entities, message) {
-  const edges = new Set([0, source.length]);
-  for (const { offset, length } of entities) edges.add(offset).add(offset + length);
-  const cuts = [...edges].filter((edge) => edge <= source.length).sort((one, other) => one - other);
-  const line = element("div", { className: "text" });
-  for (let index = 0; index + 1 < cuts.length; index += 1) {
-    const [start, end] = [cuts[index], cuts[index + 1]];
-    let inner = document.createTextNode(source.slice(start, end));
-    const covering = entities.filter(({ offset, length }) => offset <= start && end <= offset + length);
-    for (const entity of covering.sort((one, other) => one.length - other.length)) {
-      const outer = wrapped(entity, source, message);
-      outer.append(inner);
-      inner = outer;
-    }
-    line.append(inner);
-  }
-  return line;
-}
-
-function price({ currency, total_amount: amount }) {
-  return currency === "XTR" ? `${amount} Stars` : `${(amount / 100).toFixed(2)} ${currency}`;
-}
-
-function clock(seconds) {
-  return new Date(seconds * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-}
-
-function bytes(size) {
-  return size < 1024 ? `${size} B` : size < 1048576 ? `${(size / 1024).toFixed(1)} KB` : `${(size / 1048576).toFixed(1)} MB`;
-}
-
-function attachments(message) {
-  const shown = [];
-  if (message.photo) {
-    const file = `${base}/files/${message.photo.at(-1).file_id}`;
-    shown.push(element("img", { className: "photo", src: file, alt: message.caption || "photo", testid: "photo", onload: follow }));
-  }
-  if (message.document) {
-    const { file_id: id, file_name: name, file_size: size } = message.document;
-    shown.push(element(
-      "a", { className: "document", href: `${base}/files/${id}`, download: name, testid: "document" },
-      element("span", { className: "icon", text: "↓" }),
-      element("span", { className: "file", text: name }),
-      element("span", { className: "size", text: bytes(size) }),
-    ));
-  }
-  if (message.invoice) {
-    shown.push(element(
-      "div", { className: "invoice", testid: "invoice" },
-      element("strong", { text: message.invoice.title }),
-      element("span", { className: "text", text: message.invoice.description }),
-      element("div", { className: "price", text: price(message.invoice) }),
-    ));
-  }
-  return shown;
-}
-
-function inlineButton(button, message) {
-  const look = { text: button.text, testid: "inline-button" };
-  if (button.url && button.url.startsWith("https://t.me/$")) {
-    return element("button", { ...look, type: "button", onclick: (event) => pay(event.currentTarget, { link: button.url }) });
-  }
-  if (button.url) return Object.assign(link(button.url), { textContent: button.text });
-  if (button.pay) {
-    const paying = (event) => pay(event.currentTarget, { message_id: message.message_id });
-    return element("button", { ...look, type: "button", testid: "pay-button", onclick: paying });
-  }
-  if (button.callback_data) {
-    return element("button", { ...look, type: "button", onclick: (event) => press(event.currentTarget, message, button.callback_data) });
-  }
-  return element("span", { ...look, className: "dull", title: "The sandbox does not act on this kind of button" });
-}
-
-function rows(lines, make) {
-  return lines.map((line) => element("div", { className: "row" }, ...line.map(make)));
-}
-
-function service(message) {
-  if (message.successful_payment) return `You paid ${price(message.successful_payment)}`;
-  if (message.refunded_payment) return `${price(message.refunded_payment)} came back`;
-  return null;
-}
-
-function drawn(message) {
-  const testid = `message-${message.message_id}`;
-  const note = service(message);
-  if (note) return element("div", { className: "service", text: note, testid });
-  const source = message.text ?? message.caption ?? "";
-  const bubble = element("div", { className: "bubble" }, ...attachments(message));
-  if (source) bubble.append(rich(source, message.entities || message.caption_entities || [], message));
-  const when = (message.edit_date ? "edited " : "") + clock(message.edit_date || message.date);
-  bubble.append(element("span", { className: "when", text: when }));
-  const made = element("article", { className: "message", testid }, bubble);
-  made.dataset.from = message.from.is_bot ? "bot" : "person";
-  const keyboard = message.reply_markup?.inline_keyboard;
-  if (keyboard) made.append(element("div", { className: "rows" }, ...rows(keyboard, (one) => inlineButton(one, message))));
-  return made;
-}
-
 // ---- the page ----
 
-function atEnd() {
-  const log = by("log");
-  return log.scrollHeight - log.scrollTop - log.clientHeight < 120;
-}
+let atEnd = true; // a reader who scrolled up is left where they are
 
 function follow() {
   by("log").scrollTop = by("log").scrollHeight;
 }
 
+const acts = { says, press, pay, loaded: () => atEnd && follow() };
+
 function showMessage(message) {
-  const stay = atEnd() || !message.from.is_bot;
+  const stay = atEnd || !message.from.is_bot;
   const known = by("log").querySelector(`[data-testid="message-${message.message_id}"]`);
   by("log").querySelector(".empty")?.remove();
-  if (known) known.replaceWith(drawn(message));
-  else by("log").append(drawn(message));
+  if (known) known.replaceWith(drawn(message, acts));
+  else by("log").append(drawn(message, acts));
   if (stay) follow();
 }
 
 function showEmpty() {
-  const start = element("button", { type: "button", className: "solid", text: "Start", testid: "start-button", onclick: () => says("/start") });
+  const look = { type: "button", className: "solid", text: "Start", testid: "start-button" };
+  const start = element("button", { ...look, onclick: () => says("/start") });
   by("log").append(element("div", { className: "empty" }, element("p", { text: "No messages here yet." }), start));
 }
 
@@ -270,7 +130,7 @@ function choose(chat) {
   current = chat;
   chat.unread = 0;
   history.replaceState(null, "", `#${chat.name}`);
-  by("log").replaceChildren(...[...chat.messages.values()].map(drawn));
+  by("log").replaceChildren(...[...chat.messages.values()].map((message) => drawn(message, acts)));
   if (!chat.messages.size) showEmpty();
   showPeople();
   showBlocked();
@@ -294,7 +154,8 @@ function alertBox(text) {
 
 let actionTimer = 0;
 function showAction(action) {
-  by("bot-note").textContent = action === "typing" ? "typing…" : `${action.replace("_", "ing ").replace("uploading", "sending")}…`;
+  const [verb, what] = action.split("_"); // upload_photo, choose_sticker, typing
+  by("bot-note").textContent = what ? `${verb.replace(/e$/, "")}ing ${what}…` : "typing…";
   clearTimeout(actionTimer);
   actionTimer = setTimeout(calm, 5000);
 }
@@ -318,11 +179,16 @@ function trouble({ last_error_message: error, last_error_date: date }) {
 function showStatus(status) {
   const waiting = status.pending_update_count;
   const updates = waiting === 1 ? "1 update waits" : `${waiting} updates wait`;
-  let [state, words] = ["good", "The bot has taken every update."];
-  if (!status.url) [state, words] = ["waiting", waiting ? `${updates} for the bot to ask.` : "No webhook is set; the bot has to ask for updates."];
-  else if (waiting && status.last_error_message) [state, words] = ["bad", `${updates}: ${trouble(status)}. Trying again.`];
-  else if (waiting) [state, words] = ["waiting", `${updates} for the bot.`];
-  else if (status.last_error_message) words = `The bot has taken every update. Last trouble: ${trouble(status)}.`;
+  const failed = status.last_error_message;
+  if (!status.url && !waiting) say("waiting", "No webhook is set; the bot has to ask for updates.");
+  else if (!status.url) say("waiting", `${updates} for the bot to ask.`);
+  else if (waiting && failed) say("bad", `${updates}: ${trouble(status)}. Trying again.`);
+  else if (waiting) say("waiting", `${updates} for the bot.`);
+  else if (failed) say("good", `The bot has taken every update. Last trouble: ${trouble(status)}.`);
+  else say("good", "The bot has taken every update.");
+}
+
+function say(state, words) {
   by("status").dataset.state = state;
   by("status").textContent = words;
 }
@@ -339,6 +205,7 @@ const told = {
       chats.set(chat.user.id, { ...chat, messages, unread: 0 });
     }
     by("bot-name").textContent = bot.first_name;
+    by("bot-avatar").textContent = bot.first_name[0];
     calm();
     showStatus(event.status);
     const all = [...chats.values()];
@@ -388,8 +255,7 @@ function listen() {
     told[event.kind]?.(event, chats.get(event.chat_id));
   };
   changes.onerror = () => {
-    by("status").dataset.state = "bad";
-    by("status").textContent = "The sandbox is away. Trying again.";
+    say("bad", "The sandbox is away. Trying again.");
     if (changes.readyState === EventSource.CLOSED) setTimeout(listen, 2000);
   };
 }
@@ -419,4 +285,8 @@ by("menu").addEventListener("click", () => toggleCommands());
 by("block").addEventListener("click", () => act("blocks", { blocked: true }));
 by("unblock").addEventListener("click", () => act("blocks", { blocked: false }));
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") toggleCommands(false); });
+by("log").addEventListener("scroll", ({ target: log }) => {
+  atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 120;
+});
+new ResizeObserver(() => atEnd && follow()).observe(by("log"));
 listen();
