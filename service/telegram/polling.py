@@ -60,6 +60,7 @@ class Polling:
                 self._failures = 0
             except Upstream as error:
                 if error.permanent:
+                    log.error("polling ends", reason=error.message)
                     raise
                 await self._pause(error, error.retry_after)
             except Exception as error:  # as a webhook's 500: whatever it was, the update is still Telegram's

@@ -92,9 +92,7 @@ async def _params(request: web.Request) -> dict[str, Any]:
     if request.content_type != "multipart/form-data":
         return dict(orjson.loads(await request.read()))
     form = await request.post()
-    return {
-        name: value.file.read() if isinstance(value, web.FileField) else value for name, value in form.items()
-    }
+    return {name: value.file.read() if isinstance(value, web.FileField) else value for name, value in form.items()}
 
 
 @asynccontextmanager
@@ -107,9 +105,7 @@ async def bot_api() -> AsyncIterator[tuple[BotApi, BotApiServer, HandClock]]:
     await server.start_server()
     said.url = str(server.make_url("")).rstrip("/")
     async with aiohttp.ClientSession() as session:
-        bot = BotApi(
-            token=TOKEN, base=said.url, session=session, clock=clock, pacing=Pacing(), sleep=clock.sleep
-        )
+        bot = BotApi(token=TOKEN, base=said.url, session=session, clock=clock, pacing=Pacing(), sleep=clock.sleep)
         yield bot, said, clock
     said.held.set()
     await server.close()

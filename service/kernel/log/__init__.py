@@ -131,9 +131,7 @@ class _Handler(logging.Handler):
             self._drain_soon()
 
 
-def configure(
-    level: str = "INFO", line_format: Literal["json", "text"] = "text", stream: TextIO | None = None
-) -> None:
+def configure(level: str = "INFO", line_format: Literal["json", "text"] = "text", stream: TextIO | None = None) -> None:
     """Sends every log of the process, third parties' too, through one handler to the stream (stderr)."""
     _leave_out_what_no_line_shows()
     root = logging.getLogger()

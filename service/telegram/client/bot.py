@@ -79,9 +79,7 @@ class BotApi:
         limits = aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT_TIMEOUT_S)
         url = f"{self.base}/bot{self.token}/{method}"
         try:
-            async with self.session.post(
-                url, timeout=limits, allow_redirects=False, **_body(params)
-            ) as response:
+            async with self.session.post(url, timeout=limits, allow_redirects=False, **_body(params)) as response:
                 status, body = response.status, await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             failure = NoAnswer(method, type(error).__name__, ambiguous=not _never_sent(error))
