@@ -31,21 +31,27 @@ class Sandbox:
     """The emulator's state. The base address for the client is where `prefix` is mounted.
 
     token: the only one that is accepted. clock: seconds since the epoch. schedule: seconds until an update
-    that failed n times before is sent again, given n and the response's Retry-After.
+    that failed n times before is sent again, given n and the response's Retry-After. users: the people
+    by name, as User objects of the Bot API.
     """
 
     def __init__(
-        self, token: str, clock: Callable[[], float] = time.time, *, schedule: Schedule = resend_after
+        self,
+        token: str,
+        clock: Callable[[], float] = time.time,
+        *,
+        schedule: Schedule = resend_after,
+        users: Mapping[str, Json] = CAST,
     ) -> None:
         self.token, self.clock = token, clock
         self.calls, self.faults = Calls(), Faults()
-        self.chats = Chats({**BOT, "id": leading_integer(token) or 1}, CAST, clock)
+        self.chats = Chats({**BOT, "id": leading_integer(token) or 1}, users.values(), clock)
         self.updates = Updates(clock)
         self.updates.changed = self._tell_status
         self._courier = Courier(self.updates, self._execute_quietly, schedule)
         checkout = Checkout(self.chats, self.updates)
         world = World(self.chats, self.updates, self._courier, checkout)
-        self.people = [Person(world, user) for user in CAST]
+        self.people = [Person(world, name, user) for name, user in users.items()]
         self._messages = MessageMethods(self.chats)
         webhook = UpdateMethods(self.updates, self._courier)
         tables = (self._messages.table(), webhook.table(), checkout.table())
@@ -83,7 +89,7 @@ class Sandbox:
         return result
 
     def person(self, name: str) -> Person:
-        """payer, friend or stranger. Raises KeyError for anybody else."""
+        """The person of this name. Raises KeyError where there is none."""
         found = next((person for person in self.people if person.name == name), None)
         if found is None:
             raise KeyError(name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -171,7 +171,7 @@ def document(file_id: str, upload: Upload) -> Json:
 class Chats:
     """All chats of the bot, and the one place where their messages change."""
 
-    def __init__(self, bot: Json, users: tuple[Json, ...], clock: Callable[[], float]) -> None:
+    def __init__(self, bot: Json, users: Iterable[Json], clock: Callable[[], float]) -> None:
         self.bot, self.clock = bot, clock
         self.feed, self.files = Feed(), Files()
         self._chats = {int(user["id"]): Chat(user) for user in users}

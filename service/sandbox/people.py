@@ -6,6 +6,7 @@ It must not know methods or HTTP.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -24,11 +25,11 @@ def _user(user_id: int, first_name: str, username: str, language_code: str) -> J
     return {"id": user_id, "is_bot": False, **names, "language_code": language_code}
 
 
-CAST: tuple[Json, ...] = (
-    _user(700_000_001, "Payer", "payer", "en"),
-    _user(700_000_002, "Друг", "friend", "ru"),
-    _user(7_000_000_003, "Stranger", "stranger", "de"),  # ids of new accounts do not fit into 32 bits
-)
+CAST: Mapping[str, Json] = {
+    "payer": _user(700_000_001, "Payer", "payer", "en"),
+    "friend": _user(700_000_002, "Друг", "friend", "ru"),
+    "stranger": _user(7_000_000_003, "Stranger", "stranger", "de"),  # new accounts' ids do not fit into 32 bits
+}
 
 
 class CannotDo(ValueError):
@@ -52,17 +53,13 @@ class Person:
     way, or after PATIENCE_S. The actions without the wait are for the page.
     """
 
-    def __init__(self, world: World, user: Json) -> None:
-        self._world, self.user = world, user
+    def __init__(self, world: World, name: str, user: Json) -> None:
+        self._world, self.name, self.user = world, name, user
         self._acted_at = 0
 
     @property
     def id(self) -> int:
         return int(self.user["id"])
-
-    @property
-    def name(self) -> str:
-        return str(self.user["username"])
 
     @property
     def chat(self) -> list[Message]:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from service.sandbox import CannotDo, Person
-from tests.sandbox.world import Bot, Clock, Telegram
+from service.sandbox import CannotDo, Person, Sandbox
+from tests.sandbox.world import TOKEN, Bot, Clock, Telegram
 
 BUY = {"inline_keyboard": [[{"text": "Buy", "callback_data": "buy:1"}, {"text": "Site", "url": "example.org"}]]}
 
@@ -106,3 +106,11 @@ async def test_a_chat_keeps_its_newest_messages(telegram: Telegram, payer: Perso
         payer.send(str(number))
     assert len(payer.chat) == 300
     assert payer.chat[-1].text == "319"
+
+
+async def test_a_test_may_bring_its_own_people(clock: Clock) -> None:
+    operator = {"id": 9, "is_bot": False, "first_name": "Operator"}
+    sandbox = Sandbox(TOKEN, clock, users={"operator": operator})
+    sandbox.person("operator").send("/stats")
+    assert [person.id for person in sandbox.people] == [9]
+    assert len(sandbox.updates) == 1

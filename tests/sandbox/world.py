@@ -105,3 +105,10 @@ async def running(sandbox: Sandbox) -> AsyncIterator[Telegram]:
     sandbox.mount(app)
     async with serving(app) as address, aiohttp.ClientSession() as http:
         yield Telegram(sandbox, f"{address}/sandbox", http)
+
+
+async def until(true: Callable[[], object]) -> None:
+    """Return when the condition holds; TimeoutError after five seconds."""
+    async with asyncio.timeout(5):
+        while not true():
+            await asyncio.sleep(0.01)

@@ -121,7 +121,7 @@ function showPeople() {
     );
     tab.setAttribute("role", "tab");
     tab.setAttribute("aria-selected", String(chat === current));
-    tab.title = `@${chat.name}, id ${chat.user.id}`;
+    tab.title = `${chat.name}, id ${chat.user.id}`;
     return tab;
   }));
 }
