@@ -18,9 +18,10 @@ ENCODE = "must be a postgresql:// URL; write @ : / ? # % in its user or password
 def url(value: str) -> str:
     """A PostgreSQL URL with the scheme postgresql://; hosts, path and query are kept.
 
-    Raises ValueError where it is not one.
+    `ssl=`, as URLs of postgresql+asyncpg:// spell it, becomes `sslmode=`. Raises ValueError where it is not one.
     """
     parts = _split(value)
+    parts = parts._replace(query=re.sub(r"(^|&)ssl=", r"\1sslmode=", parts.query))
     if parts.scheme not in SCHEMES:
         raise ValueError("must begin with postgresql://, postgres:// or postgresql+asyncpg://")
     if parts.fragment or "@" in parts.path or not (parts.netloc or parts.path.strip("/") or parts.query):

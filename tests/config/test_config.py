@@ -154,6 +154,7 @@ def test_a_short_token_is_for_development_only() -> None:
     [
         ("postgres://u:p@h:1/d", "postgresql://u:p@h:1/d"),
         ("postgresql+asyncpg://u:p@h/d", "postgresql://u:p@h/d"),
+        ("postgresql+asyncpg://u@h/d?a=1&ssl=require", "postgresql://u@h/d?a=1&sslmode=require"),
         ("postgresql://u@a:1,b:2/d?sslmode=require&target_session_attrs=read-write",) * 2,
         ("postgresql://u:p%40%3A%25@h/d",) * 2,
         ("postgresql://u:p@w@h/d", "postgresql://u:p%40w@h/d"),
