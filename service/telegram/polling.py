@@ -48,12 +48,12 @@ class Polling:
         self._allowed = list(allowed_updates)
         self._sleep = sleep
         self._stopping = asyncio.Event()
+        self._may_poll = False
         self._next_id: int | None = None
         self._failures = 0
 
     async def run(self) -> None:
         """Fetches until `stop`. Raises Upstream where Telegram refuses for good, as it does a wrong token."""
-        await self._until_stopped(remove_webhook(self._bot))
         while not self._stopping.is_set():
             try:
                 await self._round()
@@ -72,6 +72,9 @@ class Polling:
         self._stopping.set()
 
     async def _round(self) -> None:
+        if not self._may_poll:
+            await self._until_stopped(remove_webhook(self._bot))
+            self._may_poll = True
         updates = await self._until_stopped(self._fetch(LONG_POLL_S))
         for update in updates or ():
             if self._stopping.is_set():

@@ -120,6 +120,17 @@ async def test_another_poller_is_waited_for(api: Fixture) -> None:
     await finish(door, task, server)
 
 
+async def test_a_start_without_a_network_is_tried_again(api: Fixture) -> None:
+    _, server, clock = api
+    away = [refusal(502, "Bad Gateway")] * 3  # as often as the client itself tries
+    server.script.extend([*away, NO_WEBHOOK, ok([{"update_id": 5}])])
+    handler = Handler()
+    door, task = polling(api, handler)
+    await until(lambda: handler.seen == [5])
+    assert clock.slept[-1] == 0.5
+    await finish(door, task, server)
+
+
 async def test_a_wrong_token_ends_it(api: Fixture) -> None:
     _, server, _ = api
     server.script.append(refusal(401, "Unauthorized"))
