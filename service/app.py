@@ -65,14 +65,12 @@ def build(config: Config, *, features: Sequence[Feature] = FEATURES, clock: Cloc
     """The application, ready to be started by a runner. To be called inside a running event loop."""
     assembly = assemble(config, features, clock or Clock())
     operations = assembly.operations
-    app = web.Application(middlewares=[http.observed], client_max_size=webhook.BODY_MAX)
+    app = web.Application(client_max_size=webhook.BODY_MAX)
     app[ASSEMBLY] = assembly
-    app.router.add_post(webhook.PATH, webhook.door(operations.dispatcher, config.telegram_webhook_secret or ""))
-    for feature in features:
-        app.router.add_routes([_gated(feature, route, operations.switchboard) for route in feature.routes])
-    app.router.add_routes(ops.routes(operations))
+    app.router.add_routes([http.observed(route) for route in _routes(operations, features)])
     if config.telegram_bot_token == development.SANDBOX_TOKEN:
         Sandbox(config.telegram_bot_token).mount(app)
+    app.router.add_routes([http.observed(web.route("*", "/{path:.*}", http.not_found))])
     app.cleanup_ctx.extend([_client, _database, _migrations, _features, _jobs, _polling])
     return app
 
@@ -100,6 +98,16 @@ def assemble(config: Config, features: Sequence[Feature], clock: Clock) -> Assem
     return Assembly(
         Operations(config, Lifecycle(), clock, database, switchboard, people, dispatcher, bot, loop), courier
     )
+
+
+def _routes(operations: Operations, features: Sequence[Feature]) -> list[web.RouteDef]:
+    """The doors, what features serve, and what operators see."""
+    secret = operations.config.telegram_webhook_secret or ""
+    return [
+        web.post(webhook.PATH, webhook.door(operations.dispatcher, secret)),
+        *(_gated(feature, route, operations.switchboard) for feature in features for route in feature.routes),
+        *ops.routes(operations),
+    ]
 
 
 def run(config: Config) -> None:

@@ -5,19 +5,21 @@ It knows codes of errors and statuses of HTTP; it knows no route.
 
 from __future__ import annotations
 
+import itertools
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
 
+import msgspec
 import orjson
 from aiohttp import hdrs, web
+from prometheus_client import Histogram
 
 from service import errors
 from service.kernel import metrics
 from service.kernel.log import Log, request_id
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 STATUS_OF = {
     "invalid": 400,
@@ -27,7 +29,10 @@ STATUS_OF = {
     "not_found": 404,
     "conflict": 409,
     "too_large": 413,
+    "too_many_tries": 429,
     "upstream": 502,
+    "user_missing": 503,
+    "transaction_conflict": 503,
 }
 UNAVAILABLE = 503
 # Seconds until another try is worth it: recovery takes about two. Telegram honours it; its own pauses are longer.
@@ -39,25 +44,51 @@ CODE_OF_STATUS = {401: "unauthorized", 404: "not_found", 405: "method_not_allowe
 # Probed every few seconds by platforms, or made by development itself; their lines would drown the others.
 QUIET = ("/health/", "/metrics", "/sandbox")
 
+# Request ids: random for the process, counted within it; cheaper than random ones and as good to search for.
+PROCESS_ID = secrets.token_hex(4) + "-"
+_numbers = itertools.count(1)
+
 # What a door adds to its line in the log.
 LOG_FIELDS = web.RequestKey("log_fields", dict[str, object])
+NO_FIELDS: dict[str, object] = {}
 
 log = Log("http")
 
 
-@web.middleware
-async def observed(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Outermost: names the request, answers errors, writes the one line."""
-    started = time.perf_counter()
-    request_id.set(_id_of(request))
-    response = await _answered(request, handler)
-    seconds = time.perf_counter() - started
-    route = _route_of(request)
-    metrics.HTTP_SECONDS.labels(route, request.method, response.status).observe(seconds)
-    if not route.startswith(QUIET):
-        fields = request.get(LOG_FIELDS, {})
-        log.info("request", method=request.method, path=route, status=response.status, ms=_ms(seconds), **fields)
-    return response
+def observed(route: web.RouteDef) -> web.RouteDef:
+    """The route with all that every route has around it: its name, its errors answered, its line and its figures.
+
+    A wrapper for each route and not a middleware, which costs the hot door a tenth of its time.
+    """
+    quiet = route.path.startswith(QUIET)
+    seconds_by_status: dict[int, Histogram] = {}
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        started = time.perf_counter()
+        request_id.set(_id_of(request))
+        response = await _answered(route.handler, request)
+        seconds, status = time.perf_counter() - started, response.status
+        histogram = seconds_by_status.get(status)
+        if histogram is None:
+            histogram = metrics.HTTP_SECONDS.labels(route.path, route.method, status)
+            seconds_by_status[status] = histogram
+        histogram.observe(seconds)
+        if not quiet:
+            fields = {"method": request.method, "path": route.path, "status": status, "ms": round(seconds * 1000, 2)}
+            log.canonical("request", fields | request.get(LOG_FIELDS, NO_FIELDS))
+        return response
+
+    return replace(route, handler=handle)
+
+
+async def not_found(_request: web.Request) -> web.StreamResponse:
+    """What no route matches."""
+    raise errors.NotFound("There is nothing here.")
+
+
+def answer(body: object, status: int = 200) -> web.Response:
+    """A value as JSON: rows, times (RFC 3339) and exact decimals (as strings) included."""
+    return web.Response(body=msgspec.json.encode(body), status=status, content_type="application/json")
 
 
 def refusal(code: str, message: str, status: int) -> web.Response:
@@ -67,18 +98,19 @@ def refusal(code: str, message: str, status: int) -> web.Response:
     return web.Response(body=orjson.dumps(body), status=status, content_type="application/json", headers=headers)
 
 
-async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _answered(handler: Any, request: web.Request) -> web.StreamResponse:
     try:
-        return await handler(request)
+        response: web.StreamResponse = await handler(request)
     except errors.ServiceError as error:
         return refusal(error.code, _sentence(error), _status_of(error))
     except web.HTTPException as error:
         if error.status < 400:  # a redirect is an answer
-            return error
+            return web.Response(status=error.status, headers=error.headers)
         return refusal(CODE_OF_STATUS.get(error.status, "http"), error.reason, error.status)
     except Exception:  # whoever asked gets a dull sentence; the log gets everything
-        log.exception("request failed", path=_route_of(request))
+        log.exception("request failed", path=request.path)
         return refusal("internal", "Something went wrong.", 500)
+    return response
 
 
 def _status_of(error: errors.ServiceError) -> int:
@@ -92,15 +124,7 @@ def _sentence(error: errors.ServiceError) -> str:
 
 
 def _id_of(request: web.Request) -> str:
-    given = request.headers.get(REQUEST_ID_HEADER, "")
-    return given if SANE_ID.fullmatch(given) else secrets.token_hex(8)
-
-
-def _route_of(request: web.Request) -> str:
-    """The route's pattern, never the path that was asked for: it goes into a metric's label."""
-    resource = request.match_info.route.resource
-    return resource.canonical if resource is not None else "unknown"
-
-
-def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 2)
+    given = request.headers.get(REQUEST_ID_HEADER)
+    if given is not None and SANE_ID.fullmatch(given):
+        return given
+    return f"{PROCESS_ID}{next(_numbers):x}"

@@ -169,7 +169,7 @@ def test_a_reader_that_stopped_holds_nobody_up() -> None:
         sink = Sink(pipe)
         started = time.monotonic()
         for _ in range(3 * MOST_WAITING // 1000):
-            sink.push("x" * 999)
+            sink.push(b"x" * 999)
             sink.drain()
         assert time.monotonic() - started < 5.0  # a write that blocks would not come back at all
         assert sink.dropped > 0
@@ -186,7 +186,7 @@ def test_a_reader_that_went_away_is_forgotten() -> None:
     os.close(reading)
     with os.fdopen(writing, "w") as pipe:
         sink = Sink(pipe)
-        sink.push("nobody listens")
+        sink.push(b"nobody listens")
         assert sink.drain()
 
 

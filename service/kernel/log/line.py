@@ -32,6 +32,12 @@ def json_line(record: logging.LogRecord) -> str:
     return _json(line)
 
 
+def canonical_json(room: str, message: str, fields: dict[str, object]) -> bytes:
+    """The same line for fields of plain words and numbers, without the detour over a record."""
+    head = {"ts": datetime.now(UTC), "level": "INFO", "room": room, "msg": message, "request_id": request_id.get()}
+    return orjson.dumps(head | fields, option=orjson.OPT_UTC_Z)
+
+
 def text_line(record: logging.LogRecord) -> str:
     """12:30:01.250 WARNING telegram: what happened  field=value; a traceback follows on its own lines."""
     at = datetime.fromtimestamp(record.created).astimezone()

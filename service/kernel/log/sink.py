@@ -29,11 +29,12 @@ class Sink:
     def crowded(self) -> bool:
         return len(self._waiting) > CROWDED
 
-    def push(self, line: str) -> None:
+    def push(self, line: bytes) -> None:
         if len(self._waiting) + len(line) > MOST_WAITING:
             self.dropped += 1
         else:
-            self._waiting += line.encode("utf-8", "backslashreplace") + b"\n"
+            self._waiting += line
+            self._waiting += b"\n"
 
     def drain(self, wait_s: float = 0.0) -> bool:
         """Writes what the stream takes at once, or within wait_s in all; False when something still waits."""

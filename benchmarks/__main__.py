@@ -1,0 +1,11 @@
+"""`make bench`: everything that is measured, or the measurements named on the command line."""
+
+import sys
+
+from benchmarks import webhook
+
+MEASUREMENTS = {"webhook": webhook.compare, "memory": webhook.flat_memory}
+
+for name in sys.argv[1:] or MEASUREMENTS:
+    print(f"{name}: {MEASUREMENTS[name].__doc__}")
+    MEASUREMENTS[name]()
