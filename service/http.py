@@ -9,7 +9,6 @@ import itertools
 import re
 import secrets
 import time
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -78,7 +77,7 @@ def observed(route: web.RouteDef) -> web.RouteDef:
             log.canonical("request", fields | request.get(LOG_FIELDS, NO_FIELDS))
         return response
 
-    return replace(route, handler=handle)
+    return web.route(route.method, route.path, handle)
 
 
 async def not_found(_request: web.Request) -> web.StreamResponse:
@@ -98,11 +97,16 @@ def refusal(code: str, message: str, status: int) -> web.Response:
     return web.Response(body=orjson.dumps(body), status=status, content_type="application/json", headers=headers)
 
 
+def status_of(error: errors.ServiceError) -> int:
+    """The status that answers an error."""
+    return UNAVAILABLE if isinstance(error, errors.Unavailable) else STATUS_OF.get(error.code, 500)
+
+
 async def _answered(handler: Any, request: web.Request) -> web.StreamResponse:
     try:
         response: web.StreamResponse = await handler(request)
     except errors.ServiceError as error:
-        return refusal(error.code, _sentence(error), _status_of(error))
+        return refusal(error.code, _sentence(error), status_of(error))
     except web.HTTPException as error:
         if error.status < 400:  # a redirect is an answer
             return web.Response(status=error.status, headers=error.headers)
@@ -111,10 +115,6 @@ async def _answered(handler: Any, request: web.Request) -> web.StreamResponse:
         log.exception("request failed", path=request.path)
         return refusal("internal", "Something went wrong.", 500)
     return response
-
-
-def _status_of(error: errors.ServiceError) -> int:
-    return UNAVAILABLE if isinstance(error, errors.Unavailable) else STATUS_OF.get(error.code, 500)
 
 
 def _sentence(error: errors.ServiceError) -> str:
