@@ -20,6 +20,7 @@ from service.telegram.client.registration import remove_webhook
 LONG_POLL_S = 25  # how long Telegram holds an empty answer back; proxies cut at 30
 ANSWER_S = 10.0  # beyond that, for the answer to arrive
 FIRST_PAUSE_S = 0.5  # after a failure; doubled with each that follows
+CONFIRM_S = 3.0  # a process that stops has little time, and what is not confirmed only comes again
 LONGEST_PAUSE_S = 15.0  # a person at a laptop is waiting
 
 T = TypeVar("T")
@@ -93,9 +94,10 @@ class Polling:
         """What was handled is confirmed by asking for what comes after; unconfirmed, it would come once more."""
         if self._next_id is not None:
             try:
-                await self._fetch(0)
-            except Upstream as error:
-                log.warning("updates not confirmed", reason=error.message)
+                async with asyncio.timeout(CONFIRM_S):
+                    await self._fetch(0)
+            except (Upstream, TimeoutError):
+                log.warning("updates not confirmed, the last will come again")
 
     async def _pause(self, error: Exception, asked_for: float | None = None) -> None:
         self._failures += 1
