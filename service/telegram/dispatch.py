@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
-
-from cachetools import LRUCache
 
 from service import errors
 from service.feature import Off
+from service.kernel import metrics
 from service.kernel.clock import Clock
 from service.kernel.database import Database
 from service.kernel.log import Log
+from service.kernel.once import Once
 from service.switchboard import Switchboard
 from service.telegram import reply, texts
 from service.telegram.inbox import Claims, Failures
 from service.telegram.pacing import FloodGuard
 from service.telegram.reply import NOTHING, Call, Reply
 from service.telegram.router import Context, Route
-from service.telegram.update import NUL, Sender, Undecodable, Update, decode
-from service.text import Language, Text
+from service.telegram.update import Sender, Undecodable, Update, decode
+from service.text import Language
 from service.users.people import People
 from service.users.user import Profile
 
@@ -34,25 +36,38 @@ from service.users.user import Profile
 REMEMBERED_MAX = 4_096
 # What fails for a reason that may be gone the next moment is tried once more within the same request.
 HEALABLE = (errors.SchemaDrift, errors.UserMissing, errors.TransactionConflict, errors.ConnectionLost)
-# Keeping a failure must not outlast the patience of whoever sent the update.
-RECORD_TIMEOUT_S = 2.0
+# What people send as fast as they tap. Money, checkouts and blocks are never dropped.
+CHATTER = frozenset({"message", "group_message", "callback_query"})
+# Answers that did nothing. When the update comes again all the same, they did not arrive: it gets another chance.
+FORGOTTEN = frozenset({"flood", "apology"})
+# With the budget spent, keeping a failure or a last answer must not outlast the patience of the sender.
+LAST_WORD_S = 2.0
 ERROR_LENGTH_MAX = 500
+# PostgreSQL's text cannot hold this character, and no name needs it.
+NUL = "\x00"
 
 log = Log("telegram")
 
 
 class Answer(NamedTuple):
-    """The body of the response (a method call, or empty), and what the log says about how it came about."""
+    """The body of the response (a method call, or empty), and what the log says about how it came about.
+
+    result: handled, away (handled without the database), apology, repeated, ignored, flood, refused or parked.
+    """
 
     body: bytes
     kind: str
     route: str
-    result: str  # handled, repeated, ignored, flood, away, refused, parked
+    result: str
+
+
+# What was raised instead of an answer is measured as this.
+FAILED = Answer(b"", "unknown", "", "failed")
 
 
 @dataclass(slots=True, kw_only=True)
 class Dispatcher:
-    """Handles updates. Raises Invalid for what is no update, Unavailable for what must be sent again.
+    """Handles updates. Raises Invalid for what is no update, any other ServiceError for what must be sent again.
 
     `bot_username` is learnt after the start; until then a command for any bot in a group counts as ours.
     """
@@ -65,59 +80,65 @@ class Dispatcher:
     budget_s: float
     send_later: Callable[[Call], None]
     bot_username: str | None = None
-    recent: LRUCache[int, asyncio.Future[Answer]] = field(default_factory=lambda: LRUCache(REMEMBERED_MAX))
+    recent: Once[int, Answer] = field(default_factory=lambda: Once(REMEMBERED_MAX, worth_it=_worth_repeating))
 
     async def answer(self, body: bytes) -> Answer:
         """Handle an update, unless it is being or has just been handled: then its answer is given again."""
+        answer = FAILED
         try:
-            update = decode(body)
-        except Undecodable as error:
-            return await self._park_undecodable(error, body)
-        first = self.recent.get(update.update_id)
-        if first is not None:
-            return (await asyncio.shield(first))._replace(result="repeated")
-        return await self._remembering(update, body)
+            answer = await self._once(body)
+        finally:
+            metrics.UPDATES.labels(answer.kind, answer.result).inc()
+        return answer
 
     async def replay(self, body: bytes) -> Answer:
-        """Handle an update again, whatever memory says; a claim that was committed still holds."""
-        update = decode(body)
-        self.recent.pop(update.update_id, None)
-        return await self._remembering(update, body)
+        """Handle an update again, whatever memory says; a claim that was committed still holds.
 
-    async def _remembering(self, update: Update, body: bytes) -> Answer:
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self.recent[update.update_id] = future
-        try:
-            answer = await self._handle(update, body)
-        except BaseException as error:
-            self.recent.pop(update.update_id, None)
-            future.set_exception(error if isinstance(error, Exception) else errors.Unavailable())
-            future.exception()  # told to those who wait for it; with nobody waiting it is no news
-            raise
-        future.set_result(answer)
+        Raises Unavailable when there would be nothing but an apology. "parked": it failed again.
+        """
+        update = decode(body)
+        self.recent.forget(update.update_id)
+        answer, _ = await self.recent.answer(update.update_id, partial(self._handle, update, body))
+        if answer.result in FORGOTTEN:
+            raise errors.Unavailable
         return answer
+
+    async def _once(self, body: bytes) -> Answer:
+        try:
+            update = decode(body)
+        except Undecodable as error:  # a try more would not make it readable
+            self._require_essential()
+            return await self._park(error.update_id, body, error, money=error.may_be_money)
+        answer, repeated = await self.recent.answer(update.update_id, partial(self._handle, update, body))
+        return answer._replace(result="repeated") if repeated else answer
 
     async def _handle(self, update: Update, body: bytes) -> Answer:
         self._require_essential()
         route, sender = self._match(update), update.sender
         if route is None or sender is None:
+            if update.kind == "money":
+                return await self._park(update.update_id, body, errors.Invalid("Money of nobody."), money=True)
             return Answer(b"", update.kind, "", "ignored")
-        if route.when_away != "retry" and not self.guard.allows(sender.id, self.clock.monotonic()):
-            return Answer(_toast(update, texts.TOO_FAST).body(), update.kind, route.name, "flood")
+        if update.kind in CHATTER and not self.guard.allows(sender.id, self.clock.monotonic()):
+            toast = _toast(update, texts.TOO_FAST.in_(self._language(sender)))
+            return Answer(toast.body(), update.kind, route.name, "flood")
+        try:
+            return await self._attempt(update, sender)
+        except errors.Unavailable:
+            raise
+        except Exception as error:  # the handler's fault, or what the person asked for cannot be
+            return await self._failed(update, sender, body, error)
+
+    async def _attempt(self, update: Update, sender: Sender) -> Answer:
         try:
             async with asyncio.timeout(self.budget_s):
-                return Answer(await self._run_healing(update, sender), update.kind, route.name, "handled")
-        except (errors.Unavailable, TimeoutError) as error:
-            return await self._without_database(update, sender, route, error)
-        except errors.ServiceError as error:
-            if not error.permanent:
-                return await self._record_failure(update, body, route, error)
-            log.info("update refused", update_id=update.update_id, route=route.name, reason=error.message)
-            return Answer(_say(update, texts.REFUSED).body(), update.kind, route.name, "refused")
-        except Exception as error:  # a handler's fault: counted, and parked before it blocks the person
-            return await self._record_failure(update, body, route, error)
+                return await self._run_healing(update, sender)
+        except TimeoutError:
+            return await self._without_database(update, sender, errors.DeadlineExceeded())
+        except errors.Unavailable as error:
+            return await self._without_database(update, sender, error)
 
-    async def _run_healing(self, update: Update, sender: Sender) -> bytes:
+    async def _run_healing(self, update: Update, sender: Sender) -> Answer:
         try:
             return await self._run(update, sender)
         except HEALABLE as error:
@@ -127,19 +148,18 @@ class Dispatcher:
                 self.people.forget(sender.id)
         return await self._run(update, sender)
 
-    async def _run(self, update: Update, sender: Sender) -> bytes:
-        """Routes are looked up anew: healing may have changed what is mounted."""
+    async def _run(self, update: Update, sender: Sender) -> Answer:
         self._require_essential()
-        route = self._match(update)
-        if route is None:
-            return b""
+        route = self._route(update)
         user = await self.people.ensure_user_exists(_profile(sender))
-        if not user.is_active and update.my_chat_member is None:
+        if not user.is_active and update.in_private:
             await self.people.mark_active(sender.id, True)  # whoever writes can be written to
         context = self._context(update, sender, user.speaks)
         if route.writes:
-            return await self._run_once(route, context, update)
-        return self._first(await route.handler(context, update))
+            body = await self._run_once(route, context, update)
+        else:
+            body = self._first(await route.handler(context, update))
+        return Answer(body, update.kind, route.name, "handled")
 
     async def _run_once(self, route: Route, context: Context, update: Update) -> bytes:
         """Claim, effect and answer in one transaction: on either side of its commit a crash is harmless."""
@@ -152,44 +172,66 @@ class Dispatcher:
         self.people.forget(context.user_id)  # the handler may have changed him
         return self._first(made)
 
-    async def _without_database(self, update: Update, sender: Sender, route: Route, error: Exception) -> Answer:
-        """What the route says is to be done: work without it, have it sent again, or say so."""
+    async def _without_database(self, update: Update, sender: Sender, error: errors.Unavailable) -> Answer:
+        """What the route says is to be done: work without it, have the update sent again, or say so."""
         self._require_essential()
-        log.info("update met an unavailable database", update_id=update.update_id, reason=type(error).__name__)
+        log.info("update met an unavailable database", update_id=update.update_id, reason=error.code)
+        route, language = self._route(update), self._language(sender)
         if route.when_away == "retry":
-            raise error if isinstance(error, errors.Unavailable) else errors.DeadlineExceeded()
-        if route.when_away == "run":
-            made = await route.handler(self._context(update, sender, sender.language), update)
-            return Answer(self._first(made), update.kind, route.name, "away")
-        return Answer(_say(update, texts.UNAVAILABLE).body(), update.kind, route.name, "away")
-
-    async def _record_failure(self, update: Update, body: bytes, route: Route, error: Exception) -> Answer:
-        """Raises the error, so that the update is sent again, until it has failed often enough to be parked."""
-        log.exception("update failed", error, update_id=update.update_id, route=route.name)
-        failures = self.switchboard.mounted.rooms.of(Failures)
-        parked = await self._record(failures, update.update_id, body, error)
-        if not parked or (route.when_away == "retry" and not failures.durable):
             raise error
-        return Answer(b"", update.kind, route.name, "parked")
+        if route.when_away == "run":
+            with suppress(errors.Unavailable, TimeoutError):
+                async with asyncio.timeout(LAST_WORD_S):
+                    made = await route.handler(self._context(update, sender, language), update)
+                return Answer(self._first(made), update.kind, route.name, "away")
+        sorry = _say(update, texts.UNAVAILABLE.in_(language))
+        return Answer(sorry.body(), update.kind, route.name, "apology")
 
-    async def _park_undecodable(self, error: Undecodable, body: bytes) -> Answer:
-        """Telegram would send it for a day and hold up that person; a try more would not make it readable."""
-        log.error("update not understood", update_id=error.update_id, reason=error.message)
-        failures = self.switchboard.mounted.rooms.of(Failures)
-        if failures.durable and not await self._record(failures, error.update_id, body, error, park_after=1):
+    async def _failed(self, update: Update, sender: Sender, body: bytes, error: Exception) -> Answer:
+        """Raises ServiceError, so that the update is sent again, until it has failed often enough to be parked."""
+        route, money = self._route(update), update.kind == "money"
+        if isinstance(error, errors.ServiceError) and error.permanent and not money:
+            log.info("update refused", update_id=update.update_id, route=route.name, reason=error.message)
+            refusal = _say(update, texts.REFUSED.in_(self._language(sender)))
+            return Answer(refusal.body(), update.kind, route.name, "refused")
+        log.exception("update failed", error, update_id=update.update_id, route=route.name)
+        failures = self._failures()
+        if await self._record(failures, update.update_id, body, error) and (failures.durable or not money):
+            return Answer(b"", update.kind, route.name, "parked")
+        raise errors.ServiceError from error
+
+    async def _park(self, update_id: int, body: bytes, error: errors.ServiceError, *, money: bool) -> Answer:
+        """Set aside at once what no try can handle. Raises Unavailable for money that cannot be kept."""
+        log.error("update not understood", update_id=update_id, reason=error.message)
+        failures = self._failures()
+        if money and not failures.durable:
             raise errors.Unavailable
+        await self._record(failures, update_id, body, error, park_after=1)
         return Answer(b"", "unknown", "", "parked")
 
     async def _record(self, failures: Failures, update_id: int, body: bytes, error: Exception, **how: int) -> bool:
-        sentence = f"{type(error).__name__}: {error}"[:ERROR_LENGTH_MAX]
+        """Whether the update is parked now. Raises Unavailable when the failure can be neither kept nor counted."""
+        sentence = _storable(f"{type(error).__name__}: {error}")[:ERROR_LENGTH_MAX]
         try:
-            async with asyncio.timeout(RECORD_TIMEOUT_S):
+            async with asyncio.timeout(LAST_WORD_S):
                 return await failures.record(update_id, body, sentence, **how)
-        except (errors.ServiceError, TimeoutError):
-            return False
+        except TimeoutError:
+            raise errors.DeadlineExceeded from error
+        except errors.SchemaDrift:
+            await self.switchboard.refresh()  # the next try is counted in memory
+            raise
+
+    def _failures(self) -> Failures:
+        return self.switchboard.mounted.rooms.of(Failures)
 
     def _match(self, update: Update) -> Route | None:
         return self.switchboard.mounted.router.match(update, self.bot_username)
+
+    def _route(self, update: Update) -> Route:
+        """Looked up anew at each step: healing may have changed what is mounted, though never what is matched."""
+        route = self._match(update)
+        assert route is not None, "an update without a route is not handled"
+        return route
 
     def _require_essential(self) -> None:
         essential = self.switchboard.mounted.essential
@@ -199,6 +241,11 @@ class Dispatcher:
     def _context(self, update: Update, sender: Sender, language: Language) -> Context:
         return Context(self.switchboard.mounted.rooms, language, update.chat_id or sender.id, sender.id)
 
+    def _language(self, sender: Sender) -> Language:
+        """What he chose, as far as that is remembered: not worth a statement."""
+        known = self.people.known(sender.id)
+        return known.speaks if known else sender.language
+
     def _first(self, made: Reply) -> bytes:
         """The first call rides on the response; the others follow on their own."""
         for call in made.calls[1:]:
@@ -206,23 +253,29 @@ class Dispatcher:
         return made.body()
 
 
+def _worth_repeating(answer: Answer) -> bool:
+    return answer.result not in FORGOTTEN
+
+
 def _profile(sender: Sender) -> Profile:
-    """Without the one character that PostgreSQL cannot hold."""
     names = (sender.username, sender.first_name, sender.last_name, sender.language_code)
-    return Profile(sender.id, *(name.replace(NUL, "") if name else name for name in names))
+    return Profile(sender.id, *(name and _storable(name) for name in names))
 
 
-def _toast(update: Update, text: Text) -> Reply:
+def _storable(text: str) -> str:
+    """Without what PostgreSQL's text cannot hold: the character 0, and halves of characters."""
+    return text.replace(NUL, "").encode(errors="replace").decode()
+
+
+def _toast(update: Update, sentence: str) -> Reply:
     """A word above the chat for a pressed button; nothing for a message."""
     query = update.callback_query
-    return NOTHING if query is None else reply.answer_callback(query.id, text.in_(query.sender.language))
+    return NOTHING if query is None else reply.answer_callback(query.id, sentence)
 
 
-def _say(update: Update, text: Text) -> Reply:
-    sender = update.sender
-    if sender is None or update.my_chat_member is not None:
-        return NOTHING
-    sentence = text.in_(sender.language)
+def _say(update: Update, sentence: str) -> Reply:
     if update.pre_checkout_query is not None:
         return reply.answer_pre_checkout(update.pre_checkout_query.id, sentence)
-    return _toast(update, text) if update.callback_query else reply.send(update.chat_id, sentence)
+    if update.my_chat_member is not None:
+        return NOTHING
+    return _toast(update, sentence) if update.callback_query else reply.send(update.chat_id, sentence)

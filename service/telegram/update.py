@@ -7,26 +7,29 @@ comes back for a day and holds up everything else of that person.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from service.errors import Invalid
 from service.text import Language, language_of
 
-Kind = Literal["message", "callback_query", "my_chat_member", "pre_checkout_query", "money", "unknown"]
+Kind = Literal["message", "group_message", "callback_query", "my_chat_member", "pre_checkout_query", "money", "unknown"]
 
 # What setWebhook and getUpdates ask for; the kinds that are decoded below.
 ALLOWED_UPDATES = ("message", "callback_query", "my_chat_member", "pre_checkout_query")
 
-# PostgreSQL's text cannot hold this character, and no name needs it.
-NUL = "\x00"
+# Where one of these stands as a key, money may be meant, whatever else is not understood.
+MONEY_KEYS = (b'"successful_payment"', b'"refunded_payment"')
+
+# What PostgreSQL's bigint holds; JSON numbers may be of any size.
+Id = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class Sender(msgspec.Struct, frozen=True, gc=False):
     """https://core.telegram.org/bots/api#user"""
 
-    id: int
+    id: Id
     is_bot: bool = False
     first_name: str | None = None
     last_name: str | None = None
@@ -41,14 +44,14 @@ class Sender(msgspec.Struct, frozen=True, gc=False):
 class Chat(msgspec.Struct, frozen=True, gc=False):
     """https://core.telegram.org/bots/api#chat"""
 
-    id: int
+    id: Id
     type: str = "private"
 
 
 class Message(msgspec.Struct, frozen=True):
     """https://core.telegram.org/bots/api#message"""
 
-    message_id: int
+    message_id: Id
     chat: Chat
     sender: Sender | None = msgspec.field(name="from", default=None)
     text: str | None = None
@@ -92,7 +95,7 @@ class PreCheckoutQuery(msgspec.Struct, frozen=True):
 class Update(msgspec.Struct, frozen=True):
     """https://core.telegram.org/bots/api#update"""
 
-    update_id: int
+    update_id: Id
     message: Message | None = None
     callback_query: CallbackQuery | None = None
     my_chat_member: ChatMemberUpdated | None = None
@@ -101,8 +104,9 @@ class Update(msgspec.Struct, frozen=True):
     @property
     def kind(self) -> Kind:
         if self.message is not None:
-            paid = self.message.successful_payment or self.message.refunded_payment
-            return "money" if paid is not None else "message"
+            if self.message.successful_payment is not None or self.message.refunded_payment is not None:
+                return "money"
+            return "message" if self.in_private else "group_message"
         if self.callback_query is not None:
             return "callback_query"
         if self.my_chat_member is not None:
@@ -117,11 +121,21 @@ class Update(msgspec.Struct, frozen=True):
         return None if sender is None or sender.is_bot else sender
 
     @property
+    def chat(self) -> Chat | None:
+        """Where it was said or pressed; None when Telegram does not tell."""
+        message = self.message or (self.callback_query and self.callback_query.message)
+        return message.chat if message else None
+
+    @property
+    def in_private(self) -> bool:
+        """Whether it was said to the bot alone: then the bot can write to the person."""
+        return self.chat is not None and self.chat.type == "private"
+
+    @property
     def chat_id(self) -> int | None:
         """Where an answer goes: the chat it came from, else the person."""
-        message = self.message or (self.callback_query and self.callback_query.message)
-        if message:
-            return message.chat.id
+        if self.chat:
+            return self.chat.id
         return self.sender.id if self.sender else None
 
     @property
@@ -138,27 +152,30 @@ class Undecodable(Invalid):
 
     code = "undecodable"
 
-    def __init__(self, update_id: int, detail: str) -> None:
+    def __init__(self, update_id: int, detail: str, *, may_be_money: bool) -> None:
         super().__init__(detail)
         self.update_id = update_id
+        self.may_be_money = may_be_money
 
 
 class _Numbered(msgspec.Struct, frozen=True):
-    update_id: int
+    update_id: Id
 
 
 _decoder = msgspec.json.Decoder(Update)
 _numbered = msgspec.json.Decoder(_Numbered)
+# The last is what deep nesting meets.
+_MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def decode(body: bytes) -> Update:
     """Raises Invalid when the body is no update at all, Undecodable when only its insides are not understood."""
     try:
         return _decoder.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except _MALFORMED as error:
         reason = str(error)
     try:
         update_id = _numbered.decode(body).update_id
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except _MALFORMED:
         raise Invalid("The body is not a Telegram update.") from None
-    raise Undecodable(update_id, reason)
+    raise Undecodable(update_id, reason, may_be_money=any(key in body for key in MONEY_KEYS))

@@ -77,10 +77,8 @@ async def note_blocked(ctx: Context, update: Update) -> Reply:
 
 
 @router.kind("message", when_away="run")
-async def admit_confusion(ctx: Context, update: Update) -> Reply:
-    """In a group most messages are meant for somebody else."""
-    if update.message is None or update.message.chat.type != "private":
-        return NOTHING
+async def admit_confusion(ctx: Context, _update: Update) -> Reply:
+    """In private only: in a group most messages are meant for somebody else, and have no route."""
     return reply.send(ctx.chat_id, ctx.say(texts.NOT_UNDERSTOOD))
 
 

@@ -21,7 +21,6 @@ from service.users.user import EnsuredUser, Profile, User
 
 # NOTIFY from the table's trigger: comma-separated user ids, or * when too many changed at once.
 CHANGED = "users_changed"
-EVERYBODY = "*"
 
 # About 30 MB at a kilobyte each; more people than talk to a bot within the cache's time.
 CACHE_MAX = 30_000
@@ -58,6 +57,10 @@ class People:
         self._log(ensured, known)
         return ensured
 
+    def known(self, user_id: int) -> User | None:
+        """What is remembered of him, without asking the database."""
+        return self._known.get(user_id)
+
     async def get(self, user_id: int) -> User:
         """The row as it is now, past the cache. Raises NotFound, Unavailable."""
         user = await self._get(user_id)
@@ -72,7 +75,8 @@ class People:
         self.forget(user_id)
 
     def forget(self, user_id: int) -> None:
-        """What is cached of him is wrong; the next one who asks reads the table."""
+        """What is cached or being read of him is wrong; the next one who asks reads the table."""
+        self._changes += 1
         self._known.pop(user_id, None)
 
     def _log(self, ensured: EnsuredUser, known: User | None) -> None:
@@ -83,12 +87,14 @@ class People:
 
     def _changed(self, payload: str | None) -> None:
         """A notification; None after a reconnect, when some may have been missed."""
-        self._changes += 1
-        if payload is None or payload == EVERYBODY:
+        try:
+            changed = [int(user_id) for user_id in (payload or "").split(",")]
+        except ValueError:  # anything but ids means everybody
+            self._changes += 1
             self._known.clear()
             return
-        for user_id in payload.split(","):
-            self.forget(int(user_id))
+        for user_id in changed:
+            self.forget(user_id)
 
     async def _ensure_many(self, profiles: Sequence[Profile]) -> dict[Profile, EnsuredUser]:
         async with self._database.acquire() as conn:
