@@ -22,3 +22,26 @@ INNER JOIN pg_catalog.pg_class AS class
 INNER JOIN pg_catalog.pg_attribute AS attribute
     ON attribute.attrelid = class.oid AND attribute.attnum > 0 AND NOT attribute.attisdropped
 GROUP BY wanted.name, class.oid;
+
+-- name: compose_prepare(query) :value
+-- Writes the statement that prepares a named query for EXPLAIN.
+SELECT 'PREPARE explained AS ' || $1::text;
+
+-- name: compose_explain(arguments) :value
+-- Writes the EXPLAIN of the prepared query. Each argument is a quoted literal, read by its parameter's own type.
+SELECT format(
+    'EXPLAIN (ANALYZE, BUFFERS) EXECUTE explained%s',
+    (
+        SELECT '(' || string_agg(quote_nullable(argument.value), ', ' ORDER BY argument.position) || ')'
+        FROM unnest($1::text[]) WITH ORDINALITY AS argument (value, position)
+    )
+);
+
+-- name: compose_generic_plan(query) :value
+-- Writes the EXPLAIN of a query without values; nothing where the server is older than that (16).
+SELECT 'EXPLAIN (GENERIC_PLAN) ' || $1::text
+WHERE current_setting('server_version_num')::integer >= 160000;
+
+-- name: compose_forget() :value
+-- Writes the statement that undoes compose_prepare, which outlives its transaction.
+SELECT 'DEALLOCATE explained';

@@ -118,21 +118,21 @@ WHERE created_at >= $1
 ORDER BY created_at DESC, user_id DESC
 LIMIT $2;
 
--- name: find_users_by_substring(pattern, after_id, page) :many
+-- name: find_users_by_substring(pattern, is_active, after_id, page) :many
 -- People whose username contains the term; wants the trigram index.
 SELECT user_id, username, first_name, last_name, language_code, language, is_active, created_at, updated_at
 FROM users
-WHERE username ILIKE $1 AND user_id > $2
+WHERE username ILIKE $1 AND ($2::boolean IS NULL OR is_active = $2) AND user_id > $3
 ORDER BY user_id
-LIMIT $3;
+LIMIT $4;
 
--- name: find_users_by_prefix(pattern, after_id, page) :many
+-- name: find_users_by_prefix(pattern, is_active, after_id, page) :many
 -- People whose username begins with the term; any database can do that from an index.
 SELECT user_id, username, first_name, last_name, language_code, language, is_active, created_at, updated_at
 FROM users
-WHERE lower(username) LIKE $1 AND user_id > $2
+WHERE lower(username) LIKE $1 AND ($2::boolean IS NULL OR is_active = $2) AND user_id > $3
 ORDER BY user_id
-LIMIT $3;
+LIMIT $4;
 
 -- name: has_trigram_index() :value
 -- Whether the index that a search inside usernames needs is there and valid.

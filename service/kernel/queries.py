@@ -22,7 +22,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
@@ -116,6 +116,22 @@ class Room:
         async def run(conn: Connection, **values: Any) -> int:
             tag: str = await self._run(statement, conn, conn.execute, values)
             return int(tag.rpartition(" ")[2])
+
+        return run
+
+    def composed(self, name: str, row: type[R]) -> Callable[..., Awaitable[list[R] | None]]:
+        """A query whose answer is a statement, which is run in its turn; None where it wrote none.
+
+        For names that are known at run time only: the server puts them in itself, quoted by format('%I').
+        """
+        statement = self._declare(name, "value", str)
+
+        async def run(conn: Connection, **values: Any) -> list[R] | None:
+            text = await self._run(statement, conn, conn.fetchval, values)
+            if text is None:
+                return None
+            written = replace(statement, text=text, parameters=())
+            return [row(*record) for record in await self._run(written, conn, conn.fetch, {})]
 
         return run
 

@@ -53,12 +53,14 @@ async def list_users(
     return await _list_users_by_activity(conn, is_active=active, before_at=before_at, before_id=before_id, page=page)
 
 
-async def find_users(conn: Connection, *, term: str, after_id: int, page: int) -> list[User]:
+async def find_users(
+    conn: Connection, *, term: str, active: bool | None = None, after_id: int, page: int
+) -> list[User]:
     """By a part of the username where the trigram index is, else by its beginning. % and _ are themselves."""
     literal = term.lower().replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
-    if await _has_trigram_index(conn):
-        return await _find_by_substring(conn, pattern=f"%{literal}%", after_id=after_id, page=page)
-    return await _find_by_prefix(conn, pattern=f"{literal}%", after_id=after_id, page=page)
+    contains = await _has_trigram_index(conn)
+    find, pattern = (_find_by_substring, f"%{literal}%") if contains else (_find_by_prefix, f"{literal}%")
+    return await find(conn, pattern=pattern, is_active=active, after_id=after_id, page=page)
 
 
 def _columns(profile: Profile) -> tuple[object, ...]:

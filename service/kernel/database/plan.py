@@ -1,0 +1,78 @@
+"""How PostgreSQL runs a named query: EXPLAIN, with the query's own text and types.
+
+It knows how a plan is asked for; it knows no query. EXPLAIN takes no parameter in place of a statement, so the
+server is asked to write the statement itself, and its text never passes through quoting of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from service.errors import Invalid
+from service.kernel import queries
+from service.kernel.database.connect import Connection
+from service.kernel.queries import Statement
+
+SQL = queries.room("kernel")
+
+
+class PlanLine(msgspec.Struct, frozen=True):
+    """A line as EXPLAIN prints it."""
+
+    text: str
+
+
+_prepare = SQL.composed("compose_prepare", PlanLine)
+_explain = SQL.composed("compose_explain", PlanLine)
+_explain_generic = SQL.composed("compose_generic_plan", PlanLine)
+_forget = SQL.composed("compose_forget", PlanLine)
+
+
+async def explain(conn: Connection, statement: Statement, values: Mapping[str, str]) -> list[str]:
+    """The plan, line by line: measured on the values, or the generic one where a query is given none of its own.
+
+    Values are text as PostgreSQL reads it for the parameter's type: `42`, `{1,2}`, `2026-01-01`. The query is
+    really run, and what it did is rolled back. Raises Invalid: a name or a value does not suit, or the server
+    is too old for a plan without values.
+    """
+    if statement.parameters and not values:
+        return await _without_values(conn, statement)
+    try:
+        arguments = statement.arguments(values)
+    except TypeError as error:
+        raise Invalid(str(error)) from None
+    return await _measured(conn, statement, arguments)
+
+
+async def _without_values(conn: Connection, statement: Statement) -> list[str]:
+    lines = await _explain_generic(conn, query=statement.text)
+    if lines is None:
+        wanted = ", ".join(statement.parameters)
+        raise Invalid(f"this server plans without values from PostgreSQL 16 on; give a value to each of: {wanted}")
+    return [line.text for line in lines]
+
+
+async def _measured(conn: Connection, statement: Statement, arguments: list[str]) -> list[str]:
+    async with _rolled_back(conn):
+        await _prepare(conn, query=statement.text)
+        try:
+            async with _rolled_back(conn):
+                lines = await _explain(conn, arguments=arguments)
+        except Invalid as error:
+            raise Invalid(f"{statement.full_name}: {error.__cause__ or error}") from None
+        finally:
+            await _forget(conn)
+    return [line.text for line in lines or ()]
+
+
+@asynccontextmanager
+async def _rolled_back(conn: Connection) -> AsyncIterator[None]:
+    transaction = conn.transaction()
+    await transaction.start()
+    try:
+        yield
+    finally:
+        await transaction.rollback()
