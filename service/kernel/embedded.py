@@ -14,7 +14,8 @@ import subprocess
 import tempfile
 import time
 import warnings
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -89,7 +90,7 @@ class EmbeddedServer:
         """Let go of the server, and stop it unless another process still holds it. May be called again."""
         if self.holders.closed:
             return
-        with self.holders:
+        with alone(self.data.parent), self.holders:
             if not is_last_holder(self.holders):
                 return
             self.programs.run("pg_ctl", "stop", "-D", self.data, "-m", "fast", "-w")
@@ -107,16 +108,15 @@ def start(directory: Path) -> EmbeddedServer:
     directory = directory.resolve()
     directory.mkdir(parents=True, exist_ok=True)
     data = directory / "postgres"
-    with ExitStack() as undo:
-        holders = undo.enter_context((directory / "postgres.lock").open("wb"))
-        fcntl.flock(holders, fcntl.LOCK_EX)  # one starts, the others wait
+    with alone(directory), ExitStack() as undo:
+        holders = undo.enter_context((directory / "postgres.holders").open("wb"))
+        fcntl.flock(holders, fcntl.LOCK_SH)
         if not data.exists():
             initialise(programs, data)
         sockets = socket_directory_of(data)
         if sockets is None or not answers(programs, sockets):
             sockets = launch(programs, data, directory / "postgres.log")
         create_database(programs, sockets)
-        fcntl.flock(holders, fcntl.LOCK_SH)
         undo.pop_all()
     return EmbeddedServer(programs, data, sockets, holders)
 
@@ -222,6 +222,14 @@ def create_database(programs: Programs, sockets: Path) -> None:
     address = ("--host", sockets, "--username", SUPERUSER)
     if programs.attempt("psql", *address, "--dbname", DATABASE, "--command", "").returncode != 0:
         programs.run("createdb", *address, DATABASE)
+
+
+@contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """One starts or stops the server at a time; a killed one lets go by dying."""
+    with (directory / "postgres.lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def is_last_holder(holders: IO[bytes]) -> bool:
