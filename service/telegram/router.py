@@ -150,4 +150,5 @@ def _key_of(update: Update, bot_username: str | None) -> Key | None:
 
 def payload_of(update: Update) -> str:
     """What follows a command: `ref_42` of `/start ref_42`; empty without one."""
-    return update.text.partition(" ")[2].strip()
+    _, *rest = update.text.split(maxsplit=1) or [""]
+    return rest[0].strip() if rest else ""

@@ -7,7 +7,7 @@ comes back for a day and holds up everything else of that person.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -55,8 +55,8 @@ class Message(msgspec.Struct, frozen=True):
     chat: Chat
     sender: Sender | None = msgspec.field(name="from", default=None)
     text: str | None = None
-    successful_payment: msgspec.Raw | None = None
-    refunded_payment: msgspec.Raw | None = None
+    successful_payment: dict[str, Any] | None = None
+    refunded_payment: dict[str, Any] | None = None
 
 
 class CallbackQuery(msgspec.Struct, frozen=True):
