@@ -55,6 +55,10 @@ SELECT to_regclass('_yoyo_migration') IS NOT NULL AND to_regclass('_yoyo_log') I
 -- Become the one migrator, or learn that another one is at work; never waits.
 SELECT pg_try_advisory_lock($1::bigint);
 
+-- name: watch_client() :value
+-- Let a statement end when its migrator is killed, and with it the lock, instead of running on for nobody.
+SELECT set_config('client_connection_check_interval', '1s', FALSE);
+
 -- name: set_lock_timeout(milliseconds) :value
 -- How long a statement of this session may wait for a lock, with everybody queueing behind it.
 SELECT set_config('lock_timeout', $1::text, FALSE);

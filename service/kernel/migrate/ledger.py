@@ -148,7 +148,7 @@ def open_backend(dsn: str) -> Any:
     arguments = {
         "conninfo": dsn.replace("postgresql+asyncpg://", "postgresql://", 1),
         "connect_timeout": CONNECT_TIMEOUT_S,
-        "application_name": "ballast-migrate",
+        "fallback_application_name": "ballast-migrate",
         "prepare_threshold": None,
     }
     address = DatabaseURI("postgresql+psycopg", None, None, None, None, None, arguments)

@@ -122,6 +122,7 @@ def only_migrator(ledger: Ledger, progress: Progress, pace: Pace) -> Iterator[No
             progress("another process is migrating; waiting")
         waiting = True
         time.sleep(pace.poll_s)
+    ledger.run("watch_client")
     ledger.prepare()
     with ledger.yoyo_lock():
         yield
