@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -93,10 +94,26 @@ def test_yoyo_itself_agrees(database_url: str) -> None:
     """Whoever runs the bare yoyo command on our database finds nothing to do."""
     from yoyo import get_backend, read_migrations
 
-    query = database_url.partition("?")[2]
-    name = database_url.rpartition("/")[2] if not query else database_url.partition("?")[0].rpartition("/")[2]
-    with get_backend(f"postgresql+psycopg://postgres@/{name}?{query}") as backend:
+    with get_backend(database_url.replace("postgresql://", "postgresql+psycopg://")) as backend:
         assert not backend.to_apply(read_migrations(str(migrate.FOLDER)))
+
+
+def test_names_are_searched_by_trigrams_where_they_can_be(database_url: str) -> None:
+    available = rows(database_url, "SELECT FROM pg_available_extensions WHERE name = 'pg_trgm'")
+    indexes = rows(database_url, "SELECT FROM pg_class WHERE relname = 'users_username_trigram_idx'")
+    assert len(indexes) == len(available)
+
+
+def test_a_user_without_the_right_to_extensions_can_migrate(empty_database_url: str) -> None:
+    role = f"ballast_plain_{os.getpid()}"
+    rows(empty_database_url, f"CREATE ROLE {role}")
+    try:
+        rows(empty_database_url, f"GRANT CREATE, USAGE ON SCHEMA public TO {role}")
+        separator = "&" if "?" in empty_database_url else "?"
+        assert migrate.up(f"{empty_database_url}{separator}options=-c%20role%3D{role}") == EVERYTHING
+        assert rows(empty_database_url, "SELECT FROM pg_extension WHERE extname = 'pg_trgm'") == []
+    finally:
+        rows(empty_database_url, f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 # What down refuses.

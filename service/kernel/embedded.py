@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shlex
+import shutil
 import subprocess
 import tempfile
 import time
@@ -52,7 +53,7 @@ class Programs:
 
     def attempt(self, name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         """Run one program to its end, whatever the end."""
-        return subprocess.run(  # noqa: S603 - the package's own program
+        return subprocess.run(  # noqa: S603 - the package's own program, without a shell
             [self.directory / name, *arguments],
             cwd="/",  # the unprivileged user may not be allowed into ours, and would complain on stderr
             env=ENVIRONMENT,
@@ -67,9 +68,9 @@ class Programs:
         )
 
     def give(self, path: Path) -> None:
-        """Make a new directory and its contents the server's own, and reachable for it."""
+        """Make a new, empty directory or file the server's own, and reachable for it."""
         if self.user:
-            subprocess.run(["chown", "-R", f"{self.user}:{self.user}", path], check=True)  # noqa: S603, S607
+            shutil.chown(path, self.user, self.user)
             allow(path.parent, TRAVERSE)
 
 
