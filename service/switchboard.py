@@ -61,6 +61,8 @@ class Switchboard:
         self.probed_at: datetime | None = None
         self.states: Mapping[str, State] = resolve(features, None, config)
         self.mounted = self._mount()
+        for name, state in self.states.items():
+            _count(name, state)
         database.when_up(self._due.set)
 
     def on_change(self, listener: Listener) -> None:
@@ -78,7 +80,7 @@ class Switchboard:
         """Probe now. Callers at the same moment share one probe; while the database is away the states stay."""
         if self._probe is None or self._probe.done():
             self._probe = asyncio.create_task(self._look())
-        await asyncio.shield(self._probe)
+        await asyncio.wait([self._probe])  # a caller who leaves does not end it for the others
 
     async def run(self) -> None:
         """Probe until cancelled."""
@@ -95,6 +97,9 @@ class Switchboard:
                 schema = await probe(conn, relations_of(self.features))
         except (Unavailable, TimeoutError):
             return
+        except Exception:  # a probe that raised would end the probing; the next one tries again
+            log.exception("probe failed")
+            return
         self.probed_at = self._clock.now()
         self._switch(resolve(self.features, schema, self._config))
 
@@ -108,13 +113,16 @@ class Switchboard:
                 self._tell(name, state)
 
     def _tell(self, name: str, state: State) -> None:
-        metrics.FEATURE_ENABLED.labels(name).set(state.state == "on")
+        _count(name, state)
         if isinstance(state, Off):
             log.warning(state.reason, feature=name, state="off")
         else:
             log.info("feature on", feature=name, state="on")
         for listener in self._listeners:
-            listener(name, state)
+            try:
+                listener(name, state)
+            except Exception:  # what is mounted is told to the others all the same
+                log.exception("listener failed", feature=name)
 
     def _mount(self) -> Mounted:
         routers = [
@@ -126,3 +134,7 @@ class Switchboard:
         essential = [self.states[feature.name] for feature in self.features if feature.essential]
         down = next((state for state in essential if isinstance(state, Off)), None)
         return Mounted(Router.merge(routers), self._rooms.with_(offered), down or On())
+
+
+def _count(name: str, state: State) -> None:
+    metrics.FEATURE_ENABLED.labels(name).set(state.state == "on")

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
-from typing import Generic, TypeVar
+from itertools import islice
+from typing import Generic, TypeVar, cast
 
 from service.errors import DeadlineExceeded, Unavailable
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
+Batch = Mapping[K, Sequence[asyncio.Future[V | None]]]
 
 # More keys in a statement would gain nothing and make the plan's cost visible to the first of them.
 BATCH_MAX = 200
@@ -41,37 +43,45 @@ class Coalesced(Generic[K, V]):
             # The lane starts in the event loop's next turn, and finds whoever else called in this one.
             lane = asyncio.create_task(self._drain())
             self._lanes.add(lane)
-            lane.add_done_callback(self._lanes.discard)
         return await waiter
 
     async def _drain(self) -> None:
-        while batch := self._take():
-            await self._run(batch)
+        try:
+            while batch := self._take():
+                await self._run(batch)
+        finally:
+            # Here and not in a callback of the task: a caller who comes before that would count on a lane that ended.
+            self._lanes.remove(cast("asyncio.Task[None]", asyncio.current_task()))
 
-    def _take(self) -> dict[K, list[asyncio.Future[V | None]]]:
-        keys = list(self._waiting)[:BATCH_MAX]
-        return {key: self._waiting.pop(key) for key in keys}
+    def _take(self) -> Batch[K, V]:
+        return {key: self._waiting.pop(key) for key in list(islice(self._waiting, BATCH_MAX))}
 
-    async def _run(self, batch: Mapping[K, list[asyncio.Future[V | None]]]) -> None:
+    async def _run(self, batch: Batch[K, V]) -> None:
         try:
             async with asyncio.timeout(self._deadline_s):
-                answers = await self._many(list(batch))
+                await self._answer(batch)
         except TimeoutError:
             _fail(batch, DeadlineExceeded())
+        except BaseException:  # the lane is ended, the loop is closing: nobody must wait for it
+            _fail(batch, Unavailable())
+            raise
+
+    async def _answer(self, batch: Batch[K, V]) -> None:
+        try:
+            answers = await self._many(list(batch))
+        except TimeoutError:
+            raise
         except Unavailable as error:
             _fail(batch, error)
         except Exception as error:  # handed to the callers, whoever is to blame
             if len(batch) == 1:
                 _fail(batch, error)
-            else:
-                await self._run_one_by_one(batch)
+                return
+            for key, waiters in batch.items():
+                await self._answer({key: waiters})
         else:
             for key, waiters in batch.items():
                 _settle(waiters, answers.get(key))
-
-    async def _run_one_by_one(self, batch: Mapping[K, list[asyncio.Future[V | None]]]) -> None:
-        for key, waiters in batch.items():
-            await self._run({key: waiters})
 
 
 def _settle(waiters: Sequence[asyncio.Future[V | None]], value: V | None) -> None:
@@ -80,7 +90,7 @@ def _settle(waiters: Sequence[asyncio.Future[V | None]], value: V | None) -> Non
             waiter.set_result(value)
 
 
-def _fail(batch: Mapping[K, Sequence[asyncio.Future[V | None]]], error: Exception) -> None:
+def _fail(batch: Batch[K, V], error: Exception) -> None:
     for waiters in batch.values():
         for waiter in waiters:
             if not waiter.done():

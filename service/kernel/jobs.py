@@ -85,12 +85,13 @@ class JobLoop(Generic[C]):
                 async with asyncio.timeout(pause):
                     await poke.wait()
             poke.clear()
-            if not self._stopping.is_set() and self._may_run(job):
+            if not self._stopping.is_set():
                 await self._run_and_tell(job)
 
     async def _run_and_tell(self, job: Job[C]) -> None:
         try:
-            await self.run_now(job)
+            if self._may_run(job):
+                await self.run_now(job)
         except Unavailable as error:
             log.info("job put off", job=job.name, reason=error.code)
         except Exception:  # one bad run must not end the loop; the next one tries again

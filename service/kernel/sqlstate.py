@@ -5,7 +5,9 @@ The one place that reads SQLSTATEs. It knows no table: a room names its own cons
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from typing import Any, cast
 
 import asyncpg
 
@@ -13,6 +15,11 @@ from service import errors
 
 Violations = Mapping[str, type[errors.ServiceError]]
 """Constraint name -> the error that its violation is."""
+
+DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+"""Whatever the driver raises: the server's words, its own, what it never expected, the socket's; TimeoutError is an
+OSError.
+"""
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 READ_ONLY = "25006"
@@ -25,18 +32,22 @@ _BY_CODE: dict[str, type[errors.ServiceError]] = {
     "40001": errors.TransactionConflict,  # serialization failure
     "40P01": errors.TransactionConflict,  # deadlock
     "55P03": errors.TransactionConflict,  # lock not available
-    "0A000": errors.TransactionConflict,  # a cached plan outlived an ALTER TABLE; the next try plans anew
     "57014": errors.DeadlineExceeded,  # statement timeout
     "25P03": errors.ConnectionLost,  # idle in transaction for too long
     READ_ONLY: errors.ConnectionLost,  # the primary was demoted under us
+    "53300": errors.PoolExhausted,  # too many connections
 }
 _BY_CLASS: dict[str, type[errors.ServiceError]] = {
     "08": errors.ConnectionLost,
     "57": errors.ConnectionLost,  # shutdown, crash, starting up
-    "53": errors.PoolExhausted,  # too many connections, out of memory
+    "53": errors.Unavailable,  # disk full, out of memory
+    "58": errors.Unavailable,  # the server's own system fails it
     "22": errors.Invalid,  # a value that the column cannot hold
     "23": errors.Conflict,  # a constraint that no room has named
 }
+
+# How the driver says that a connection is no more. Closed by the server, it also counts as released to the pool.
+_GONE = re.compile("closed|closing|released")
 
 
 def translate(error: BaseException, violations: Violations | None = None) -> BaseException:
@@ -45,7 +56,7 @@ def translate(error: BaseException, violations: Violations | None = None) -> Bas
         return error
     if isinstance(error, asyncpg.PostgresError):
         return _from_server(error, violations or {})
-    if isinstance(error, asyncpg.InterfaceError):
+    if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError):
         return _from_client(error)
     if isinstance(error, TimeoutError):
         return errors.DeadlineExceeded()
@@ -60,20 +71,20 @@ def sqlstate_class(error: BaseException) -> str:
     return state[:2] or "client"
 
 
-def _from_server(error: asyncpg.PostgresError, violations: Violations) -> BaseException:
+def _from_server(error: Any, violations: Violations) -> BaseException:
     code = str(error.sqlstate or "")
     named = violations.get(getattr(error, "constraint_name", None) or "")
     kind = named or _BY_CODE.get(code) or _BY_CLASS.get(code[:2])
-    if kind is None:
-        return error
+    if isinstance(error, asyncpg.InvalidCachedStatementError):
+        kind = errors.TransactionConflict  # a cached plan outlived an ALTER TABLE; the next try plans anew
     if kind is errors.SchemaDrift:
         return kind(error.message)  # "relation ... does not exist": names a table, carries no value
-    return kind()
+    return kind() if kind else cast(BaseException, error)
 
 
-def _from_client(error: asyncpg.InterfaceError) -> BaseException:
-    if isinstance(error, asyncpg.DataError):
-        return errors.Invalid()
-    if "another operation is in progress" in str(error):
+def _from_client(error: Exception) -> BaseException:
+    if "another operation" in str(error):
         return errors.ConnectionShared()
-    return errors.ConnectionLost()
+    if isinstance(error, asyncpg.InternalClientError) or _GONE.search(str(error)):
+        return errors.ConnectionLost()
+    return error  # a fault of the caller, such as a commit without a transaction

@@ -5,7 +5,6 @@ It knows DSNs and sockets; it knows nothing of pools or of what is asked over th
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import time
 from typing import Any
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 
 from service.kernel.database.settings import DatabaseSettings
+from service.kernel.sqlstate import DRIVER_ERRORS
 
 # asyncpg tries all hosts within one timeout, so a host that swallows packets would leave nothing for the
 # next one. Each host gets its own share here: a connection over any sane network opens well within it.
@@ -37,6 +37,15 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg ships no 
     opened_at: float
     slow_query_s: float
 
+    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
+        """As asyncpg's, which also commits with it. The server answers the COMMIT of a transaction in which a
+        statement failed with ROLLBACK: whoever swallowed that failure must not take this for a success.
+        """
+        tag: str = await super().execute(query, *args, timeout=timeout)
+        if tag == "ROLLBACK" and query == "COMMIT;":
+            raise asyncpg.InFailedSQLTransactionError("a statement had failed; nothing was committed")
+        return tag
+
     def keep_alive(self) -> None:
         """Let the kernel notice a dead peer. asyncpg itself sets TCP_NODELAY only."""
         sock = self._transport.get_extra_info("socket")
@@ -53,11 +62,55 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg ships no 
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
+class Connector:
+    """Opens connections to one PostgreSQL. Of several hosts, the one that took the last is asked first."""
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        self._dsns = [] if settings.dsn is None else one_dsn_per_host(settings.dsn)
+        self._slow_query_s = settings.slow_query_s
+        self._arguments = session_arguments(settings) | {
+            "connection_class": Connection,
+            "command_timeout": settings.command_timeout,
+            "timeout": HOST_TIMEOUT_S,
+        }
+        if len(self._dsns) > 1:
+            self._arguments["target_session_attrs"] = "read-write"
+
+    async def open(self, **arguments: Any) -> Connection:
+        """A connection to the first host that answers and, among several, takes writes.
+
+        Raises one of DRIVER_ERRORS, that of the last host; TimeoutError when it did not answer in HOST_TIMEOUT_S.
+        """
+        failure: Exception = OSError("no database is configured")
+        for dsn in tuple(self._dsns):
+            try:
+                connection = await self._open(dsn, arguments)
+            except DRIVER_ERRORS as error:
+                failure = error
+            else:
+                self._ask_first(dsn)
+                return connection
+        raise failure
+
+    async def _open(self, dsn: str, arguments: dict[str, Any]) -> Connection:
+        connection: Connection = await asyncpg.connect(dsn, **{**arguments, **self._arguments})
+        connection.opened_at = time.monotonic()
+        connection.slow_query_s = self._slow_query_s
+        connection.keep_alive()
+        return connection
+
+    def _ask_first(self, dsn: str) -> None:
+        """So that the pool and the prober meet on one server, and a dead first host is waited for only once."""
+        self._dsns.remove(dsn)
+        self._dsns.insert(0, dsn)
+
+
 def one_dsn_per_host(dsn: str) -> list[str]:
     """`postgresql://u:p@a:1,b:2/db` as one DSN for each host, in order."""
     parts = urlsplit(dsn)
     login, at, hosts = parts.netloc.rpartition("@")
-    return [urlunsplit(parts._replace(netloc=f"{login}{at}{host}")) for host in hosts.split(",")]
+    rest = urlunsplit(parts._replace(scheme="", netloc=""))
+    return [f"{parts.scheme}://{login}{at}{host}{rest}" for host in hosts.split(",")]
 
 
 def session_arguments(settings: DatabaseSettings) -> dict[str, Any]:
@@ -72,33 +125,3 @@ def session_arguments(settings: DatabaseSettings) -> dict[str, Any]:
             "jit": "off",  # our queries are short; compiling them costs more than it saves
         }
     }
-
-
-async def open_connection(settings: DatabaseSettings, **arguments: Any) -> Connection:
-    """Open a connection to the first host that answers and, among several, takes writes.
-
-    Raises what asyncpg raises for the last host: OSError, TimeoutError, asyncpg.PostgresError.
-    """
-    if settings.dsn is None:
-        raise OSError("no database is configured")
-    dsns = one_dsn_per_host(settings.dsn)
-    if len(dsns) > 1:
-        arguments["target_session_attrs"] = "read-write"
-    arguments = {**session_arguments(settings), **arguments, "connection_class": Connection}
-    for dsn in dsns[:-1]:
-        try:
-            return await _open(dsn, settings, arguments)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            continue
-    return await _open(dsns[-1], settings, arguments)
-
-
-async def _open(dsn: str, settings: DatabaseSettings, arguments: dict[str, Any]) -> Connection:
-    async with asyncio.timeout(HOST_TIMEOUT_S):
-        connection: Connection = await asyncpg.connect(
-            dsn, command_timeout=settings.command_timeout, timeout=HOST_TIMEOUT_S, **arguments
-        )
-    connection.opened_at = time.monotonic()
-    connection.slow_query_s = settings.slow_query_s
-    connection.keep_alive()
-    return connection

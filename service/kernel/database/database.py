@@ -6,6 +6,7 @@ It knows the pool and its traps (docs/decisions, the database seam); it knows no
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -15,21 +16,37 @@ from typing import Any
 
 import asyncpg
 
-from service.errors import ConnectionLost, DatabaseAway, DeadlineExceeded, PoolExhausted
+from service.errors import (
+    ConnectionLost,
+    ConnectionShared,
+    DatabaseAway,
+    DeadlineExceeded,
+    PoolExhausted,
+    ServiceError,
+)
 from service.kernel import metrics
 from service.kernel.clock import Clock
-from service.kernel.database.connect import Connection, open_connection
+from service.kernel.database.connect import Connection, Connector
 from service.kernel.database.prober import Listener, Prober
 from service.kernel.database.settings import DatabaseSettings
-from service.kernel.sqlstate import READ_ONLY, sqlstate_class, translate
+from service.kernel.sqlstate import DRIVER_ERRORS, READ_ONLY, sqlstate_class, translate
 
-# Balancers and failovers forget connections; none of ours grows older than this.
+# Balancers and failovers forget connections; none of ours is used when it is older than this.
 RECYCLE_AFTER_S = 3600.0
+# What a burst opened is closed again once nobody needed it for this long.
+IDLE_AFTER_S = 300.0
+# How soon those that are kept warm are opened again after they were closed by whomever.
+WARM_EVERY_S = 1.0
 # How long a connection whose caller left may take to end its statement, before it is cut.
 ABANDON_TIMEOUT_S = 2.0
 # Between two tries to connect while the prober says that the database answers (too many clients, starting up).
 RECONNECT_PAUSE_S = 0.1
 CLOSE_TIMEOUT_S = 5.0
+# A server that takes no writes is left for another once in this time; where there is no other, every write that it
+# refuses would else empty the pool for those who only read.
+LEAVE_EVERY_S = 1.0
+# After these a statement may still be under way on the connection, or the connection is broken.
+SPOILING = (asyncio.CancelledError, TimeoutError, DeadlineExceeded, ConnectionLost, ConnectionShared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +66,13 @@ class Database:
 
     def __init__(self, settings: DatabaseSettings, clock: Clock | None = None) -> None:
         self.settings = settings
+        self._connector = Connector(settings)
         self._pool: Any = None
+        self._left_at = -math.inf
         self._on_up: list[Callable[[], None]] = []
         self._background: set[asyncio.Task[None]] = set()
         self._prober = Prober(
-            lambda: open_connection(settings),
+            self._connector.open,
             clock or Clock(),
             notifications=settings.pooler == "none",
             on_up=self._came_up,
@@ -66,18 +85,20 @@ class Database:
             connection_class=Connection,
             min_size=0,  # a pool that insists on a connection at start is dead for good without one
             max_size=self.settings.pool_max,
-            max_inactive_connection_lifetime=0,
+            max_inactive_connection_lifetime=IDLE_AFTER_S,
+            max_queries=math.inf,  # age alone decides
             reset=_keep_session,
         )
         await self._prober.verdict()
         self._in_background(self._prober.run())
+        self._in_background(self._keep_warm())
 
     async def stop(self) -> None:
-        """Close everything, politely for a while and then not."""
+        """Close everything, politely for a while and then not. Whoever still asks is told that it is away."""
+        await self._prober.close()
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
-        await self._prober.close()
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self._pool.close()
@@ -114,22 +135,23 @@ class Database:
         try:
             yield connection
         except BaseException as error:
-            raised = self._observe(error)
-            if _left_a_statement_behind(raised):
+            raised = await self._observe(error)
+            if isinstance(raised, SPOILING):
                 self._in_background(self._abandon(connection))
             else:
-                await self._pool.release(connection)
+                await self._give_back(connection)
             if raised is error:
                 raise
             raise raised from error
         else:
-            await self._pool.release(connection)
+            await self._give_back(connection)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """A connection with a transaction open: committed at the end, rolled back when anything is raised.
 
-        ConnectionLost from the end of the block is ambiguous: the commit may have happened.
+        After ConnectionLost, a cancellation or a deadline at the end of the block the commit may have happened.
+        Raises also when a statement's failure was swallowed inside: the server commits nothing then.
         """
         async with self.acquire() as connection:
             transaction = connection.transaction()
@@ -137,7 +159,7 @@ class Database:
             try:
                 yield connection
             except BaseException as error:
-                if not _left_a_statement_behind(error):
+                if not isinstance(translate(error), SPOILING):
                     await transaction.rollback()
                 raise
             await transaction.commit()
@@ -151,8 +173,7 @@ class Database:
             if connection is None:
                 await asyncio.sleep(RECONNECT_PAUSE_S)
             elif time.monotonic() - connection.opened_at > RECYCLE_AFTER_S:
-                await connection.close(timeout=ABANDON_TIMEOUT_S)
-                await self._pool.release(connection)
+                self._in_background(self._abandon(connection))
             else:
                 metrics.DB_POOL_WAIT.observe(time.monotonic() - started)
                 return connection
@@ -170,50 +191,70 @@ class Database:
             connection: Connection = await self._pool.acquire(timeout=left)
         except TimeoutError:
             raise PoolExhausted from None
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            self._observe(error)
+        except DRIVER_ERRORS as error:
+            await self._observe(error)
             if not await self._prober.verdict():
                 raise DatabaseAway from error
             return None
         return connection
 
-    def _observe(self, error: BaseException) -> BaseException:
+    async def _observe(self, error: BaseException) -> BaseException:
         """Count a driver's error, act on what it says about our connections, and translate it."""
+        driver = error.__cause__ if isinstance(error, ServiceError) else error
+        if isinstance(driver, DRIVER_ERRORS):
+            metrics.DB_ERRORS.labels(sqlstate_class(driver)).inc()
         raised = translate(error)
-        if isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError | OSError):
-            metrics.DB_ERRORS.labels(sqlstate_class(error)).inc()
         if isinstance(raised, ConnectionLost):
             self._prober.doubt()
-            cause = error.__cause__ or error
-            if getattr(cause, "sqlstate", None) == READ_ONLY:
-                # The server was demoted, and would go on refusing over every connection that is still open.
-                self._in_background(self._pool.expire_connections())
+        if getattr(driver, "sqlstate", None) == READ_ONLY:
+            await self._leave_server()
         return raised
 
+    async def _leave_server(self) -> None:
+        """It was demoted, and would go on refusing over every connection that is open."""
+        if time.monotonic() - self._left_at > LEAVE_EVERY_S:
+            self._left_at = time.monotonic()
+            await self._pool.expire_connections()
+            self._prober.reconnect()
+
     async def _connect(self, *_dsn: object, **arguments: Any) -> Connection:
-        arguments.pop("connection_class", None)
-        return await open_connection(self.settings, **arguments)
+        """For the pool, to whose caller a TimeoutError would be his own deadline."""
+        try:
+            return await self._connector.open(**arguments)
+        except TimeoutError as error:
+            raise ConnectionError("no host answered in time") from error
+
+    async def _give_back(self, connection: Connection) -> None:
+        """What befalls the connection after its use does not concern whoever used it."""
+        with suppress(*DRIVER_ERRORS):
+            await self._pool.release(connection)
 
     async def _abandon(self, connection: Connection) -> None:
         """End the statement of a caller who left, by closing: nothing of a broken session is worth keeping."""
-        with suppress(Exception):  # whatever it is, release() below cuts what is left
+        with suppress(*DRIVER_ERRORS):
             await connection.close(timeout=ABANDON_TIMEOUT_S)
-        await self._pool.release(connection)
+        await self._give_back(connection)
 
     def _came_up(self) -> None:
         self._in_background(self._warm())
         for callback in self._on_up:
             callback()
 
+    async def _keep_warm(self) -> None:
+        while True:
+            await asyncio.sleep(WARM_EVERY_S)
+            if self.reachable:
+                await self._warm()
+
     async def _warm(self) -> None:
         """Open the connections that are kept warm. One that fails is no news: the prober tells the world."""
         wanted = self.settings.pool_min if self._pool.get_size() < self.settings.pool_min else 0
-        taken = await asyncio.gather(
-            *(self._pool.acquire(timeout=ABANDON_TIMEOUT_S) for _ in range(wanted)), return_exceptions=True
-        )
-        for connection in taken:
-            if not isinstance(connection, BaseException):
-                await self._pool.release(connection)
+        await asyncio.gather(*(self._warm_one() for _ in range(wanted)), return_exceptions=True)
+
+    async def _warm_one(self) -> None:
+        """Held no longer than it takes to open, so that it serves whoever waits."""
+        connection = await self._pool.acquire(timeout=ABANDON_TIMEOUT_S)
+        await self._pool.release(connection)
 
     def _in_background(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
@@ -223,7 +264,3 @@ class Database:
 
 async def _keep_session(_connection: object) -> None:
     """No session state is ever used, so there is nothing to reset: one round trip less for each acquire."""
-
-
-def _left_a_statement_behind(error: BaseException) -> bool:
-    return isinstance(error, asyncio.CancelledError | TimeoutError | DeadlineExceeded | ConnectionLost)

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 
-import asyncpg
-
-from service.errors import Unavailable
+from service.errors import ServiceError, Unavailable
 from service.kernel import queries
 from service.kernel.clock import Clock
 from service.kernel.database.connect import Connection
 from service.kernel.log import Log
-from service.kernel.sqlstate import translate
 
 # Noticed within 1 + 1.5 s at worst, which leaves half a second of the three that a caller may be kept guessing.
 PING_EVERY_S = 1.0
@@ -53,8 +50,9 @@ class Prober:
         self._on_up = on_up
         self._listeners: dict[str, list[Listener]] = {}
         self._connection: Connection | None = None
-        self._probe: asyncio.Task[bool] | None = None
+        self._probe: asyncio.Task[None] | None = None
         self._doubt = asyncio.Event()
+        self._closed = False
 
     def listen(self, channel: str, listener: Listener) -> None:
         """Hear a channel from the next (re)connect on. A pooler carries no notifications: then only reconnects."""
@@ -62,9 +60,12 @@ class Prober:
 
     async def verdict(self) -> bool:
         """Look now, and say whether the database answers. Callers at the same moment share one look."""
+        if self._closed:
+            return False
         if self._probe is None or self._probe.done():
             self._probe = asyncio.create_task(self._look())
-        return await asyncio.shield(self._probe)
+        await asyncio.wait([self._probe])  # not ended by a caller who leaves, nor he by its end
+        return self.reachable
 
     async def run(self) -> None:
         """Keep looking until cancelled: every second, sooner while away, at once when somebody doubts."""
@@ -80,47 +81,59 @@ class Prober:
         """Somebody met a broken connection: look again at once."""
         self._doubt.set()
 
+    def reconnect(self) -> None:
+        """Somebody met a server that is no longer the right one: find it anew."""
+        self._drop()
+        self.doubt()
+
     async def close(self) -> None:
+        """From now on the database is away, whatever it is."""
+        self._closed = True
         if self._probe is not None:
             self._probe.cancel()
-        await self._drop()
+            await asyncio.wait([self._probe])
+        self.reachable, self.reason = False, "stopped"
+        self._drop()
 
-    async def _look(self) -> bool:
+    async def _look(self) -> None:
         try:
-            async with asyncio.timeout(PING_TIMEOUT_S):
-                await self._ping()
-        except (Unavailable, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            await self._ping()
+        except Exception as error:  # a look that raised would end the looking, and leave the last verdict for ever
             self._went_away(error)
-            await self._drop()
+            self._drop()
         else:
             self._is_here()
-        return self.reachable
 
     async def _ping(self) -> None:
-        """One broken connection proves nothing about the database: only a fresh one that fails does."""
-        if self._connection is not None:
-            try:
-                await ping(self._connection)
-                return
-            except Unavailable:
-                await self._drop()
-        self._connection = await self._connect()
-        await ping(self._connection)
+        """One broken connection proves nothing about the database: only a fresh one that fails does.
 
-    async def _connect(self) -> Connection:
-        connection = await self._open()
-        connection.add_termination_listener(lambda _: self.doubt())
-        if self._notifications:
-            for channel in self._listeners:
+        While callers are let in the verdict is due soon; once they are refused, every host has its full time.
+        """
+        async with asyncio.timeout(PING_TIMEOUT_S if self.reachable else None):
+            if self._connection is not None:
+                try:
+                    await ping(self._connection)
+                    return
+                except Unavailable:
+                    self._drop()
+            await self._connect()
+
+    async def _connect(self) -> None:
+        connection = self._connection = await self._open()
+        connection.add_termination_listener(self._lost)
+        async with asyncio.timeout(PING_TIMEOUT_S):
+            for channel in self._listeners if self._notifications else ():
                 await connection.add_listener(channel, self._hear)
+            await ping(connection)
         for listeners in self._listeners.values():
-            for listener in listeners:
-                listener(None)
-        return connection
+            _tell(listeners, None)
 
     def _hear(self, _connection: object, _pid: int, channel: str, payload: str) -> None:
-        for listener in self._listeners.get(channel, ()):
-            listener(payload)
+        _tell(self._listeners[channel], payload)
+
+    def _lost(self, connection: Connection) -> None:
+        if connection is self._connection:  # else we ended it ourselves, and know
+            self.doubt()
 
     def _is_here(self) -> None:
         if self.reachable:
@@ -129,16 +142,25 @@ class Prober:
         log.info("database reachable")
         self._on_up()
 
-    def _went_away(self, error: BaseException) -> None:
-        """The reason is the kind of the error: a driver's own words may carry an address or a user."""
-        reason = type(translate(error)).__name__
+    def _went_away(self, error: Exception) -> None:
+        """The reason is the kind of the driver's error: its words may carry an address or a user."""
+        cause = error.__cause__ if isinstance(error, ServiceError) else error
+        reason = type(cause or error).__name__
         if self.reachable or reason != self.reason:
             log.warning("database away", reason=reason)
         if self.reachable:
             self.since = self._clock.now()
         self.reachable, self.reason = False, reason
 
-    async def _drop(self) -> None:
+    def _drop(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.terminate()
+
+
+def _tell(listeners: Iterable[Listener], payload: str | None) -> None:
+    for listener in listeners:
+        try:
+            listener(payload)
+        except Exception:  # one that cannot read a payload must not keep it from the others
+            log.exception("listener failed")
