@@ -24,7 +24,9 @@ from service.kernel import migrate
 from service.kernel.clock import Clock
 from service.kernel.database import Database
 from service.kernel.jobs import JobLoop
+from service.ops.admin.guard import Guard
 from service.ops.lifecycle import Lifecycle
+from service.ops.metrics import loop_lag
 from service.ops.operations import Operations
 from service.sandbox import Sandbox
 from service.switchboard import Switchboard
@@ -71,7 +73,7 @@ def build(config: Config, *, features: Sequence[Feature] = FEATURES, clock: Cloc
     if config.telegram_bot_token == development.SANDBOX_TOKEN:
         Sandbox(config.telegram_bot_token).mount(app)
     app.router.add_routes([http.observed(web.route("*", "/{path:.*}", http.not_found))])
-    app.cleanup_ctx.extend([_client, _database, _migrations, _features, _jobs, _polling])
+    app.cleanup_ctx.extend([loop_lag, _client, _database, _migrations, _features, _jobs, _polling])
     return app
 
 
@@ -103,11 +105,13 @@ def assemble(config: Config, features: Sequence[Feature], clock: Clock) -> Assem
 def _routes(operations: Operations, features: Sequence[Feature]) -> list[web.RouteDef]:
     """The doors, what features serve, and what operators see."""
     secret = operations.config.telegram_webhook_secret or ""
-    return [
+    guard = Guard(operations.config.admin_token, operations.clock)
+    routes = (
         web.post(webhook.PATH, webhook.door(operations.dispatcher, secret)),
         *(_gated(feature, route, operations.switchboard) for feature in features for route in feature.routes),
         *ops.routes(operations),
-    ]
+    )
+    return guard.around(routes)
 
 
 def run(config: Config) -> None:

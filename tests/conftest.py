@@ -1,4 +1,4 @@
-"""The fixtures of the whole suite: PostgreSQL in five strengths.
+"""The fixtures of the whole suite: PostgreSQL in several strengths, and a browser.
 
 database_url        a database of the test's own, migrated          10 ms, or 200 on a disk
 empty_database_url  a database of the test's own, without a table
@@ -8,6 +8,8 @@ db                  the service's own database seam, started, on database_url
 served              the whole service, running on database_url
 own_cluster         a server of the test's own, to stop, freeze and start    0.5 s
 
+`browser` is a headless Chromium.
+
 TEST_DATABASE_URL (of a superuser, or of one who may create databases) takes the place of the embedded server.
 """
 
@@ -16,13 +18,18 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import asyncpg
 import pytest
 
 from service.kernel.database import Database, DatabaseSettings
+from tests.browser import chromium
 from tests.postgres import Cluster, Run, Server, new_run
 from tests.serving import Served, serving
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
 
 RUN = pytest.StashKey[Run]()
 ALIVE = pytest.StashKey[int]()
@@ -108,4 +115,10 @@ async def db(database_url: str) -> AsyncIterator[Database]:
 async def served(database_url: str) -> AsyncIterator[Served]:
     """The whole service on a database of the test's own."""
     async with serving(database_url) as running:
+        yield running
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as running:
         yield running

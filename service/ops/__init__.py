@@ -2,10 +2,10 @@
 
 from aiohttp import web
 
-from service.ops import health
+from service.ops import admin, health, metrics
 from service.ops.operations import Operations
 
 
 def routes(operations: Operations) -> list[web.RouteDef]:
     """Everything that is served beside the doors."""
-    return [*health.routes(operations)]
+    return [*health.routes(operations), *metrics.routes(operations), *admin.routes(operations)]

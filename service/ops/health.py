@@ -5,25 +5,25 @@ It knows states that others keep up to date, and answers from memory: no probe e
 
 from __future__ import annotations
 
-import orjson
 from aiohttp import web
 
+from service import http
 from service.feature import State
 from service.ops.operations import Operations
 
 
 def routes(operations: Operations) -> list[web.RouteDef]:
     async def live(_request: web.Request) -> web.Response:
-        return _json({"status": "alive"})
+        return http.answer({"status": "alive"})
 
     async def ready(_request: web.Request) -> web.Response:
         reason = why_not_ready(operations)
         body = {"status": "not ready", "reason": reason} if reason else {"status": "ready"}
-        return _json(body, 503 if reason else 200)
+        return http.answer(body, 503 if reason else 200)
 
     async def health(_request: web.Request) -> web.Response:
         report = describe(operations)
-        return _json(report, 503 if report["status"] == "unhealthy" else 200)
+        return http.answer(report, 503 if report["status"] == "unhealthy" else 200)
 
     return [web.get("/health/live", live), web.get("/health/ready", ready), web.get("/health", health)]
 
@@ -43,7 +43,7 @@ def describe(operations: Operations) -> dict[str, object]:
     states = operations.switchboard.states
     database = operations.database.status()
     return {
-        "status": _status(operations),
+        "status": status(operations),
         "timestamp": operations.clock.now(),
         "phase": operations.lifecycle.phase,
         "database": {"reachable": database.reachable, "reason": database.reason, "since": database.since},
@@ -51,7 +51,8 @@ def describe(operations: Operations) -> dict[str, object]:
     }
 
 
-def _status(operations: Operations) -> str:
+def status(operations: Operations) -> str:
+    """healthy; degraded when a feature is off; unhealthy when hardly anything works."""
     if not operations.database.reachable or operations.switchboard.mounted.essential.state == "off":
         return "unhealthy"
     degraded = any(state.state == "off" for state in operations.switchboard.states.values())
@@ -60,7 +61,3 @@ def _status(operations: Operations) -> str:
 
 def _feature(state: State) -> dict[str, object]:
     return {"state": state.state, "reason": state.reason, "missing": list(state.missing)}
-
-
-def _json(body: object, status: int = 200) -> web.Response:
-    return web.Response(body=orjson.dumps(body), status=status, content_type="application/json")

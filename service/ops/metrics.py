@@ -1,0 +1,52 @@
+"""GET /metrics: the registry as Prometheus reads it, and the two figures that somebody must look for.
+
+It knows what is alive and the loop it runs in; what is counted elsewhere is counted there. Open, as /health is:
+labels are words of the code, and tell nothing of people or addresses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from service.kernel import metrics
+from service.ops.operations import Operations
+
+# Often enough to meet a stall of a tenth of a second now and then, rare enough to cost nothing.
+SAMPLE_EVERY_S = 0.5
+
+
+def routes(operations: Operations) -> list[web.RouteDef]:
+    async def show(_request: web.Request) -> web.Response:
+        _take_stock(operations)
+        return web.Response(body=metrics.render(), headers={"Content-Type": metrics.CONTENT_TYPE})
+
+    return [web.get("/metrics", show)]
+
+
+async def loop_lag(_app: web.Application) -> AsyncIterator[None]:
+    """For cleanup_ctx: measures the event loop for as long as the application runs."""
+    sampling = asyncio.create_task(_sample())
+    yield
+    sampling.cancel()
+
+
+async def _sample() -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + SAMPLE_EVERY_S
+        await asyncio.sleep(SAMPLE_EVERY_S)
+        metrics.LOOP_LAG.observe(max(0.0, loop.time() - due))
+
+
+def _take_stock(operations: Operations) -> None:
+    """What is a state and no event is read when it is asked for."""
+    status = operations.database.status()
+    metrics.DB_REACHABLE.set(status.reachable)
+    connections = {"idle": status.idle, "used": status.connections - status.idle, "max": status.maximum}
+    for which, count in connections.items():
+        metrics.DB_POOL_CONNECTIONS.labels(which).set(count)
+    for name, state in operations.switchboard.states.items():
+        metrics.FEATURE_ENABLED.labels(name).set(state.state == "on")
