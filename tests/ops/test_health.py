@@ -86,8 +86,10 @@ async def test_no_answer_waits_for_a_frozen_database(own_cluster: Cluster) -> No
 
 
 async def test_no_answer_waits_for_a_connection(database_url: str) -> None:
-    async with serving(database_url, DB_POOL_MIN="1", DB_POOL_MAX="1") as served:
-        async with served.operations.database.acquire():
-            started = time.monotonic()
-            assert (await served.get("/health"))[0] == 200
-            assert time.monotonic() - started < PROMISED_S
+    async with (
+        serving(database_url, DB_POOL_MIN="1", DB_POOL_MAX="1") as served,
+        served.operations.database.acquire(),
+    ):
+        started = time.monotonic()
+        assert (await served.get("/health"))[0] == 200
+        assert time.monotonic() - started < PROMISED_S

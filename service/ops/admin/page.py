@@ -83,8 +83,8 @@ async def page(operations: Operations, note: str | None = None, status: int = 20
             tag(
                 "div",
                 _features(operations),
-                _database(operations),
                 _people(crowd),
+                _database(operations),
                 _updates(waiting),
                 class_="cards",
             ),
@@ -174,8 +174,8 @@ def _people(crowd: Crowd | str) -> Html:
 
 def _person(user: User) -> Html:
     name = tag("a", user.display_name, href=f"/admin/users/{user.user_id}")
-    gone = None if user.is_active else tag("span", "cannot be written to", class_="soft")
-    return tag("li", tag("span", name), gone, tag("span", _at(user.created_at), class_="soft"), class_="row")
+    gone = None if user.is_active else tag("span", " (left)", class_="soft")
+    return tag("li", tag("span", name, gone), tag("span", _at(user.created_at), class_="soft fixed"), class_="row")
 
 
 def _updates(waiting: Sequence[FailedUpdate] | str) -> Html:

@@ -72,7 +72,7 @@ async def test_a_log_in_makes_a_cookie_that_is_not_the_token(served: Served) -> 
     assert (response.status, response.headers["Location"]) == (303, "/admin")
     cookie = response.cookies["ballast_operator"]
     assert ADMIN_TOKEN not in cookie.value
-    assert cookie["httponly"] and cookie["samesite"] == "Strict" and cookie["path"] == "/admin"
+    assert (cookie["httponly"], cookie["samesite"], cookie["path"]) == (True, "Strict", "/admin")
     assert not cookie["secure"]
     assert (await log_in(served, **{"X-Forwarded-Proto": "https"})).cookies["ballast_operator"]["secure"]
     response = await ask(served, "GET", "/admin", Cookie=f"ballast_operator={cookie.value}", **BROWSER)
