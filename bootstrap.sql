@@ -77,7 +77,7 @@ ADD COLUMN IF NOT EXISTS is_active boolean NOT NULL DEFAULT TRUE,
 ADD COLUMN IF NOT EXISTS created_at timestamptz NOT NULL DEFAULT now(),
 ADD COLUMN IF NOT EXISTS updated_at timestamptz NOT NULL DEFAULT now();
 
--- The default goes first: it would be converted with the column, into one that depends on the session's time zone.
+-- Told in UTC, whatever time zone the session has.
 DO $$
 DECLARE
     adopted record;
@@ -88,7 +88,6 @@ BEGIN
             AND attname IN ('created_at', 'updated_at')
             AND atttypid = 'timestamp'::regtype
     LOOP
-        EXECUTE format('ALTER TABLE users ALTER COLUMN %I DROP DEFAULT', adopted.attname);
         EXECUTE format(
             'ALTER TABLE users ALTER COLUMN %1$I TYPE timestamptz USING %1$I AT TIME ZONE ''UTC''', adopted.attname
         );
@@ -232,7 +231,7 @@ SELECT
     'apply',
     session_user,
     left('bootstrap.sql'::text, 255),
-    'sha256:3e3e47a2270741a0318f5e8605b1a4bcb2b544bb3806793db18f290b887099ce'::text,
+    'sha256:a761f06adf762450ca4318030189ffa1cb0aee5ae18d63736c49f8ec253f44ba'::text,
     applied_at_utc
 FROM marked;
 

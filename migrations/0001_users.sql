@@ -30,7 +30,7 @@ ADD COLUMN IF NOT EXISTS is_active boolean NOT NULL DEFAULT TRUE,
 ADD COLUMN IF NOT EXISTS created_at timestamptz NOT NULL DEFAULT now(),
 ADD COLUMN IF NOT EXISTS updated_at timestamptz NOT NULL DEFAULT now();
 
--- The default goes first: it would be converted with the column, into one that depends on the session's time zone.
+-- Told in UTC, whatever time zone the session has.
 DO $$
 DECLARE
     adopted record;
@@ -41,7 +41,6 @@ BEGIN
             AND attname IN ('created_at', 'updated_at')
             AND atttypid = 'timestamp'::regtype
     LOOP
-        EXECUTE format('ALTER TABLE users ALTER COLUMN %I DROP DEFAULT', adopted.attname);
         EXECUTE format(
             'ALTER TABLE users ALTER COLUMN %1$I TYPE timestamptz USING %1$I AT TIME ZONE ''UTC''', adopted.attname
         );

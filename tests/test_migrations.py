@@ -331,6 +331,16 @@ def test_a_failed_migration_leaves_nothing_of_itself(database_url: str, folder: 
     assert rows(database_url, "SELECT pid FROM yoyo_lock") == []
 
 
+def test_a_migration_and_its_mark_commit_together(database_url: str, folder: Path) -> None:
+    """Were it applied and not marked, the next start would apply it again."""
+    add(folder, "0900_extra", "CREATE TABLE extra (id bigint);")
+    rows(database_url, "ALTER TABLE _yoyo_log ADD CONSTRAINT refuses CHECK (migration_id <> '0900_extra')")
+    with pytest.raises(migrate.MigrationFailed, match="refuses"):
+        migrate.up(database_url, folder=folder)
+    assert rows(database_url, "SELECT to_regclass('extra')::text") == [(None,)]
+    assert migrate.pending(database_url, folder=folder) == ["0900_extra"]
+
+
 # Concurrent indexes.
 
 CONCURRENT_INDEX = "CREATE INDEX CONCURRENTLY IF NOT EXISTS users_extra_idx ON users (last_name);"
