@@ -43,7 +43,8 @@ SET
     attempts = failed.attempts + 1,
     failed_at = now(),
     replayed_at = NULL,
-    parked_at = CASE WHEN failed.attempts + 1 >= $5::integer THEN coalesce(failed.parked_at, now()) END
+    -- What is parked stays so, whatever a replay counts: what is not parked is forgotten after a while.
+    parked_at = coalesce(failed.parked_at, CASE WHEN failed.attempts + 1 >= $5::integer THEN now() END)
 RETURNING parked_at IS NOT NULL;
 
 -- name: get_failed(bot_id, update_id) :one

@@ -150,5 +150,4 @@ def _key_of(update: Update, bot_username: str | None) -> Key | None:
 
 def payload_of(update: Update) -> str:
     """What follows a command: `ref_42` of `/start ref_42`; empty without one."""
-    _, *rest = update.text.split(maxsplit=1) or [""]
-    return rest[0].strip() if rest else ""
+    return "".join(update.text.split(maxsplit=1)[1:]).strip()

@@ -47,3 +47,5 @@ async def _read(request: web.Request) -> bytes:
         return await request.read()
     except web.HTTPRequestEntityTooLarge:
         raise errors.TooLarge("An update has at most 1 MiB.") from None
+    except web.RequestPayloadError:  # cut off, or not packed as it says
+        raise errors.Invalid("The body cannot be read.") from None
