@@ -16,6 +16,7 @@ TEST_DATABASE_URL (of a superuser, or of one who may create databases) takes the
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
+from service.kernel import migrate
 from service.kernel.database import Database, DatabaseSettings
 from tests.browser import chromium
 from tests.postgres import Cluster, Run, Server, new_run
@@ -100,6 +102,12 @@ async def conn(shared_database_url: str) -> AsyncIterator[asyncpg.Connection]:
 def own_cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
     with pytestconfig.stash[RUN].private_cluster() as cluster:
         yield cluster
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the migrations, to add to and to edit."""
+    return Path(shutil.copytree(migrate.FOLDER, tmp_path / "migrations"))
 
 
 @pytest.fixture

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from datetime import datetime
 
+from service.cli.connection import address
 from service.config import Config
-from service.development import prepared
 from service.errors import Invalid
 from service.kernel import migrate
 
@@ -49,8 +48,8 @@ def up(_arguments: argparse.Namespace, config: Config) -> int:
 
 
 def down(arguments: argparse.Namespace, config: Config) -> int:
-    if not config.development and not arguments.yes:
-        raise Invalid("this is production: add --yes to undo a migration here")
+    if not arguments.yes and (arguments.count > 1 or not config.development):
+        raise Invalid("add --yes to undo more than one migration, or any in production")
     with address(config) as dsn:
         done = migrate.down(dsn, arguments.count, confirmed=arguments.yes, progress=tell)
     print(f"undone {', '.join(done)}" if done else "nothing to undo")
@@ -94,13 +93,6 @@ def new(arguments: argparse.Namespace, _config: Config) -> int:
 def sql(_arguments: argparse.Namespace, _config: Config) -> int:
     sys.stdout.write(migrate.bootstrap_sql())
     return 0
-
-
-@contextmanager
-def address(config: Config) -> Iterator[str]:
-    """The configured database; on a developer's machine, where none is, the embedded one meanwhile."""
-    with nullcontext(config) if config.database.dsn else prepared(config) as ready:
-        yield ready.database.dsn or ""
 
 
 def tell(line: str) -> None:

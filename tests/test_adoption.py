@@ -1,0 +1,110 @@
+"""A generation bot's database becomes ours in place, with every row kept."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+
+from service.kernel import migrate
+from tests.catalog import schema
+from tests.migrating import EVERYTHING, ROOT, rows, run_psql
+
+
+@pytest.fixture
+def adopted(empty_database_url: str) -> str:
+    """A generation bot's database, with rows, on a server whose clock is set to another zone."""
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        name = connection.info.dbname
+        connection.execute(f"ALTER DATABASE \"{name}\" SET timezone = 'Asia/Kamchatka'".encode())
+    done = run_psql(empty_database_url, "-v", "ON_ERROR_STOP=1", "-f", ROOT / "tests/data/generation_bot.sql")
+    assert (done.returncode, done.stderr) == (0, "")
+    return empty_database_url
+
+
+TABLES_OF_THE_BOT = {
+    "users": 6,
+    "balances": 4,
+    "generation_events": 4,
+    "projects": 2,
+    "project_history": 2,
+    "referrals": 2,
+    "payment_transactions": 3,
+}
+
+
+def test_adoption_keeps_every_row(adopted: str) -> None:
+    names = "SELECT user_id, username, first_name, last_name FROM users ORDER BY user_id"
+    before = rows(adopted, names)
+    migrate.up(adopted)
+    assert rows(adopted, names) == before
+    counted = {table: rows(adopted, f"SELECT count(*) FROM {table}")[0][0] for table in TABLES_OF_THE_BOT}
+    assert counted == TABLES_OF_THE_BOT
+
+
+def test_adoption_reads_times_as_utc(adopted: str) -> None:
+    started = datetime.now(UTC)
+    migrate.up(adopted)
+    times = {user: (created, updated) for user, created, updated in rows(adopted, TIMES)}
+    # 01:30 on the night when Europe's clocks go forward: a reading by local time would move or lose it.
+    assert times[7_000_000_001] == (
+        datetime(2024, 3, 31, 1, 30, 0, 123456, tzinfo=UTC),
+        datetime(2025, 10, 26, 2, 30, tzinfo=UTC),
+    )
+    assert times[1003] == (datetime(2023, 5, 5, 5, 5, 5, tzinfo=UTC),) * 2
+    assert times[2**52] == (datetime(2025, 6, 1, 12, tzinfo=UTC),) * 2
+    created, updated = times[1004]
+    assert created == updated
+    assert abs((created - started).total_seconds()) < 60
+
+
+TIMES = "SELECT user_id, created_at, updated_at FROM users"
+
+
+def test_an_adopted_users_table_is_like_a_new_one(adopted: str, database_url: str) -> None:
+    migrate.up(adopted)
+    mine, new = schema(adopted), schema(database_url)
+    assert new <= mine
+    theirs = tuple(table for table in TABLES_OF_THE_BOT if table != "users")
+    assert not [line for line in mine - new if not any(table in line for table in theirs)]
+
+
+def test_an_adopted_database_takes_new_people(adopted: str) -> None:
+    migrate.up(adopted)
+    rows(adopted, "INSERT INTO users (user_id, username, language) VALUES (5, 'new', 'ru')")
+    rows(adopted, "UPDATE users SET username = 'payer2', is_active = FALSE WHERE user_id = 7000000001")
+    active, age_s = rows(
+        adopted, "SELECT is_active, extract(epoch FROM now() - updated_at)::float FROM users WHERE user_id = 7000000001"
+    )[0]
+    assert active is False
+    assert age_s < 60
+
+
+def test_adoption_can_be_undone_only_by_leaving_the_table(adopted: str) -> None:
+    migrate.up(adopted)
+    with pytest.raises(migrate.MigrationFailed, match="users has rows"):
+        migrate.down(adopted, len(EVERYTHING), confirmed=True)
+    assert rows(adopted, "SELECT count(*) FROM users") == [(6,)]
+
+
+def test_adoption_of_other_names_and_odd_columns(empty_database_url: str) -> None:
+    rows(
+        empty_database_url,
+        """
+        CREATE TABLE users (
+            user_id BIGINT CONSTRAINT people_pk PRIMARY KEY, language TEXT, is_active BOOLEAN,
+            created_at TIMESTAMPTZ DEFAULT now(), note TEXT
+        );
+        INSERT INTO users VALUES (1, 'de', NULL, NULL, 'kept'), (2, 'ru', FALSE, '2024-01-01Z', NULL);
+        """,
+    )
+    migrate.up(empty_database_url)
+    found = rows(
+        empty_database_url,
+        "SELECT user_id, language, language_code, is_active, note, created_at IS NULL FROM users ORDER BY user_id",
+    )
+    assert found == [(1, None, "de", True, "kept", False), (2, "ru", None, False, None, False)]
+    names = {line.split()[1] for line in schema(empty_database_url) if line.startswith("constraint users.")}
+    assert {"users.users_pkey", "users.users_language_spoken"} <= names
+    assert "users.people_pk" not in names
