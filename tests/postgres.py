@@ -24,6 +24,7 @@ from filelock import FileLock
 from service.kernel import embedded, migrate
 
 RUN_PREFIX = "ballast-run-"
+ALIVE = "alive"  # locked by the process that the run belongs to
 MEMORY = Path("/dev/shm")  # where it is roomy, a clone of the template takes 10 ms and not 60 to 240
 PASSABLE = 0o711  # for the unprivileged user that root's server runs as
 ROOMY_BYTES = 2 << 30  # containers often have 64 MB there
@@ -195,20 +196,23 @@ def new_run(test_database_url: str | None) -> tuple[Run, int]:
     end_dead_runs()
     directory = Path(tempfile.mkdtemp(prefix=RUN_PREFIX, dir=place()))
     directory.chmod(PASSABLE)
-    return Run(directory, test_database_url), hold(directory)
+    lock = hold(directory / "born", os.O_CREAT)
+    (directory / "born").rename(directory / ALIVE)  # seen only once it is locked: another run may look
+    return Run(directory, test_database_url), lock
 
 
 def end_dead_runs() -> None:
     """A run that was killed leaves its server behind. Nobody holds its lock any more."""
     for directory in place().glob(f"{RUN_PREFIX}*"):
         with contextlib.suppress(OSError):  # held by a living run, or another user's
-            lock = hold(directory)
+            lock = hold(directory / ALIVE)
             Run(directory, None).end()
             os.close(lock)
 
 
-def hold(directory: Path) -> int:
-    lock = os.open(directory / "alive", os.O_CREAT | os.O_RDWR)
+def hold(file: Path, flags: int = 0) -> int:
+    """Lock a file for as long as we live. Raises OSError where somebody else holds it, or it is not there."""
+    lock = os.open(file, os.O_RDWR | flags)
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     return lock
 
