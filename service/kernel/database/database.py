@@ -166,7 +166,7 @@ class Database:
 
     async def _checkout(self) -> Connection:
         started = time.monotonic()
-        deadline = started + self.settings.acquire_timeout
+        deadline = started + self.settings.wait_timeout
         while True:
             self._require_reachable()
             connection = await self._try_acquire(deadline)
