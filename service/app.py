@@ -21,6 +21,7 @@ from service.feature import Feature, HttpRoute, Menu, Off, Rooms
 from service.features import FEATURES
 from service.kernel import log as logs
 from service.kernel import migrate
+from service.kernel.budget import Budget
 from service.kernel.clock import Clock
 from service.kernel.database import Database
 from service.kernel.jobs import JobLoop
@@ -92,7 +93,7 @@ def assemble(config: Config, features: Sequence[Feature], clock: Clock) -> Assem
         people=people,
         guard=FloodGuard(FLOOD_RATE, FLOOD_BURST),
         clock=clock,
-        budget_s=config.door_timeout,
+        budget=Budget(config.door_timeout),
         send_later=courier.send_later,
     )
     jobs = tuple(job for feature in features for job in feature.jobs)

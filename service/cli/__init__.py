@@ -12,12 +12,13 @@ import os
 import sys
 from collections.abc import Sequence
 
-from service.cli import migrate, run
+from service.cli import features, migrate, run, seed, users
+from service.cli.database import doctor, explain, stats
 from service.config import Config, ConfigError, from_environment
 from service.kernel import log as logs
 from service.kernel.log.mask import mask
 
-COMMANDS = (run, migrate)
+COMMANDS = (run, features, users, doctor, stats, explain, migrate, seed)
 
 FAILED = 1  # argparse itself exits with 2 where the command line is wrong
 INTERRUPTED = 130  # what shells expect after Ctrl-C

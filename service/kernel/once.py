@@ -6,10 +6,9 @@ It knows keys and answers, a bounded number of them, in memory; it knows nothing
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
-
-from cachetools import LRUCache
 
 from service.errors import ServiceError, Unavailable
 
@@ -21,7 +20,8 @@ class Once(Generic[K, V]):
     """Remembers the `most` latest answers that are worth it. An error is told to all who wait, and forgotten."""
 
     def __init__(self, most: int, *, worth_it: Callable[[V], bool]) -> None:
-        self._answers: LRUCache[K, asyncio.Future[V]] = LRUCache(most)
+        self._answers: OrderedDict[K, asyncio.Future[V]] = OrderedDict()
+        self._most = most
         self._worth_it = worth_it
 
     async def answer(self, key: K, work: Callable[[], Awaitable[V]]) -> tuple[V, bool]:
@@ -41,6 +41,8 @@ class Once(Generic[K, V]):
     async def _work(self, key: K, work: Callable[[], Awaitable[V]]) -> V:
         future: asyncio.Future[V] = asyncio.get_running_loop().create_future()
         self._answers[key] = future
+        if len(self._answers) > self._most:
+            self._answers.popitem(last=False)
         try:
             value = await work()
         except BaseException as error:

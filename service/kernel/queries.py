@@ -171,6 +171,11 @@ def room(name: str, violations: Violations | None = None) -> Room:
     return rooms[name]
 
 
+def names() -> dict[str, Statement]:
+    """Every query of the rooms that have been asked for, by its full name."""
+    return {statement.full_name: statement for one in rooms.values() for statement in one.statements.values()}
+
+
 def parse(room_name: str, text: str) -> tuple[frozenset[str], frozenset[str], Mapping[str, Statement]]:
     """The owned tables, the read tables and the queries of one file. Raises MalformedSql."""
     header, *blocks = re.split(r"^(?=-- name:)", text, flags=re.MULTILINE)

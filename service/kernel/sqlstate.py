@@ -83,7 +83,7 @@ def _from_server(error: Any, violations: Violations) -> BaseException:
 
 
 def _from_client(error: Exception) -> BaseException:
-    if "another operation" in str(error):
+    if "another operation is in progress" in str(error):
         return errors.ConnectionShared()
     if isinstance(error, asyncpg.InternalClientError) or _GONE.search(str(error)):
         return errors.ConnectionLost()

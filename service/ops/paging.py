@@ -22,8 +22,8 @@ R = TypeVar("R")
 P = TypeVar("P")
 
 Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-# Where a list goes by the id alone, and where it goes by the time: (time, id) of the last row of a page.
-BY_ID: Decoder[int] = Decoder(Id)
+# Where a list goes by the name, and where it goes by the time: (name or time, id) of the last row of a page.
+BY_NAME: Decoder[tuple[str, int]] = Decoder(tuple[str, Id])
 BY_TIME: Decoder[tuple[datetime, int]] = Decoder(tuple[Annotated[datetime, msgspec.Meta(tz=True)], Id])
 
 

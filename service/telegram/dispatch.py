@@ -10,12 +10,15 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
+
+from prometheus_client import Counter
 
 from service import errors
 from service.feature import Off
 from service.kernel import metrics
+from service.kernel.budget import Budget
 from service.kernel.clock import Clock
 from service.kernel.database import Database
 from service.kernel.log import Log
@@ -77,7 +80,7 @@ class Dispatcher:
     people: People
     guard: FloodGuard
     clock: Clock
-    budget_s: float
+    budget: Budget
     send_later: Callable[[Call], None]
     bot_username: str | None = None
     recent: Once[int, Answer] = field(default_factory=lambda: Once(REMEMBERED_MAX, worth_it=_worth_repeating))
@@ -88,7 +91,7 @@ class Dispatcher:
         try:
             answer = await self._once(body)
         finally:
-            metrics.UPDATES.labels(answer.kind, answer.result).inc()
+            _counter(answer.kind, answer.result).inc()
         return answer
 
     async def replay(self, body: bytes) -> Answer:
@@ -131,10 +134,7 @@ class Dispatcher:
 
     async def _attempt(self, update: Update, sender: Sender) -> Answer:
         try:
-            async with asyncio.timeout(self.budget_s):
-                return await self._run_healing(update, sender)
-        except TimeoutError:
-            return await self._without_database(update, sender, errors.DeadlineExceeded())
+            return await self.budget.spend(self._run_healing(update, sender))
         except errors.Unavailable as error:
             return await self._without_database(update, sender, error)
 
@@ -253,6 +253,12 @@ class Dispatcher:
         return made.body()
 
 
+@cache
+def _counter(kind: str, result: str) -> Counter:
+    """Bound once for each of the few words there are: looking a counter up costs more than counting."""
+    return metrics.UPDATES.labels(kind, result)
+
+
 def _worth_repeating(answer: Answer) -> bool:
     return answer.result not in FORGOTTEN
 
@@ -263,8 +269,8 @@ def _profile(sender: Sender) -> Profile:
 
 
 def _storable(text: str) -> str:
-    """Without what PostgreSQL's text cannot hold: the character 0, and halves of characters."""
-    return text.replace(NUL, "").encode(errors="replace").decode()
+    """Without what PostgreSQL's text cannot hold: the character 0, and halves of characters. Neither is printable."""
+    return text if text.isprintable() else text.replace(NUL, "").encode(errors="replace").decode()
 
 
 def _toast(update: Update, sentence: str) -> Reply:

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
+import msgspec
+
 from service.errors import FeatureOff
 from service.feature import Rooms
 from service.kernel.database import Connection
@@ -23,8 +25,7 @@ WhenAway = Literal["run", "apologise", "retry"]
 """What a route does while the database is away: works without it, says so, or has Telegram keep the update."""
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(msgspec.Struct, frozen=True):
     """What a handler gets beside the update.
 
     `conn` carries the open transaction of a route that writes, and is None otherwise. `language` is what the
@@ -44,7 +45,7 @@ class Context:
         return text.in_(self.language, **values)
 
     def in_transaction(self, conn: Connection) -> Context:
-        return replace(self, conn=conn)
+        return msgspec.structs.replace(self, conn=conn)
 
     @property
     def transaction(self) -> Connection:

@@ -45,7 +45,7 @@ class People:
 
         No statement for somebody who is known and unchanged. Raises Unavailable.
         """
-        known = self._known.get(profile.user_id)
+        known = self.known(profile.user_id)
         if known is not None and known.agrees_with(profile):
             return known
         changes = self._changes
@@ -57,9 +57,12 @@ class People:
         self._log(ensured, known)
         return ensured
 
-    def known(self, user_id: int) -> User | None:
+    def known(self, user_id: int) -> EnsuredUser | None:
         """What is remembered of him, without asking the database."""
-        return self._known.get(user_id)
+        try:
+            return self._known[user_id]  # a third of what get() costs, for every update
+        except KeyError:
+            return None
 
     async def get(self, user_id: int) -> User:
         """The row as it is now, past the cache. Raises NotFound, Unavailable."""

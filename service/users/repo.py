@@ -23,6 +23,8 @@ _has_trigram_index = SQL.value("has_trigram_index", bool)
 Position = tuple[datetime, int]
 # Nobody is newer: where the first page begins.
 NEWEST: Position = (datetime.max.replace(tzinfo=UTC), 0)
+Name = tuple[str, int]
+FIRST: Name = ("", 0)
 PAGE = 50
 
 choose_language = SQL.one("choose_language", User)
@@ -54,13 +56,18 @@ async def list_users(
 
 
 async def find_users(
-    conn: Connection, *, term: str, active: bool | None = None, after_id: int, page: int
+    conn: Connection, *, term: str, active: bool | None = None, after: Name = FIRST, page: int = PAGE
 ) -> list[User]:
-    """By a part of the username where the trigram index is, else by its beginning. % and _ are themselves."""
-    literal = term.lower().replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
-    contains = await _has_trigram_index(conn)
-    find, pattern = (_find_by_substring, f"%{literal}%") if contains else (_find_by_prefix, f"{literal}%")
-    return await find(conn, pattern=pattern, is_active=active, after_id=after_id, page=page)
+    """By a part of the username where the trigram index is, else by its beginning. % and _ are themselves.
+
+    In the order of names; `after` is the (username, user_id) of the last one on the previous page.
+    """
+    name, user_id = after
+    here = {"is_active": active, "after_name": name, "after_id": user_id, "page": page}
+    if await _has_trigram_index(conn):
+        literal = term.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
+        return await _find_by_substring(conn, pattern=f"%{literal}%", **here)
+    return await _find_by_prefix(conn, prefix=term.lower(), **here)
 
 
 def _columns(profile: Profile) -> tuple[object, ...]:

@@ -53,13 +53,12 @@ class User(msgspec.Struct, frozen=True):
 
     def agrees_with(self, profile: Profile) -> bool:
         """Whether the row says already all that the profile tells."""
-        told = (
-            (profile.username, self.username),
-            (profile.first_name, self.first_name),
-            (profile.last_name, self.last_name),
-            (profile.language_code, self.language_code),
+        return (
+            (profile.username is None or profile.username == self.username)
+            and (profile.first_name is None or profile.first_name == self.first_name)
+            and (profile.last_name is None or profile.last_name == self.last_name)
+            and (profile.language_code is None or profile.language_code == self.language_code)
         )
-        return all(new is None or new == known for new, known in told)
 
     def to_dict(self) -> dict[str, Any]:
         """The nine columns with ISO times, for JSON."""

@@ -28,44 +28,44 @@ class PlanLine(msgspec.Struct, frozen=True):
 _prepare = SQL.composed("compose_prepare", PlanLine)
 _explain = SQL.composed("compose_explain", PlanLine)
 _explain_generic = SQL.composed("compose_generic_plan", PlanLine)
+_force_generic_plan = SQL.value("force_generic_plan", str)
 _forget = SQL.composed("compose_forget", PlanLine)
 
 
 async def explain(conn: Connection, statement: Statement, values: Mapping[str, str]) -> list[str]:
     """The plan, line by line: measured on the values, or the generic one where a query is given none of its own.
 
-    Values are text as PostgreSQL reads it for the parameter's type: `42`, `{1,2}`, `2026-01-01`. The query is
-    really run, and what it did is rolled back. Raises Invalid: a name or a value does not suit, or the server
-    is too old for a plan without values.
+    Values are text as PostgreSQL reads it for the parameter's type: `42`, `{1,2}`, `2026-01-01`. With them the
+    query is really run, and what it did is rolled back. Raises Invalid where a name or a value does not suit.
     """
-    if statement.parameters and not values:
-        return await _without_values(conn, statement)
+    if values and values.keys() != set(statement.parameters):
+        raise Invalid(f"{statement.full_name} takes {', '.join(statement.parameters) or 'no parameters'}")
+    async with _prepared(conn, statement):
+        if statement.parameters and not values:
+            await _force_generic_plan(conn)
+            lines = await _explain_generic(conn, parameters=len(statement.parameters))
+        else:
+            lines = await _measured(conn, statement, statement.arguments(values))
+    return [line.text for line in lines or ()]
+
+
+async def _measured(conn: Connection, statement: Statement, arguments: list[str]) -> list[PlanLine] | None:
     try:
-        arguments = statement.arguments(values)
-    except TypeError as error:
-        raise Invalid(str(error)) from None
-    return await _measured(conn, statement, arguments)
+        async with _rolled_back(conn):
+            return await _explain(conn, arguments=arguments)
+    except Invalid as error:
+        raise Invalid(f"{statement.full_name}: {error.__cause__ or error}") from None
 
 
-async def _without_values(conn: Connection, statement: Statement) -> list[str]:
-    lines = await _explain_generic(conn, query=statement.text)
-    if lines is None:
-        wanted = ", ".join(statement.parameters)
-        raise Invalid(f"this server plans without values from PostgreSQL 16 on; give a value to each of: {wanted}")
-    return [line.text for line in lines]
-
-
-async def _measured(conn: Connection, statement: Statement, arguments: list[str]) -> list[str]:
+@asynccontextmanager
+async def _prepared(conn: Connection, statement: Statement) -> AsyncIterator[None]:
+    """Within a transaction, so that a pooler keeps to one server; the statement itself would outlive it."""
     async with _rolled_back(conn):
         await _prepare(conn, query=statement.text)
         try:
-            async with _rolled_back(conn):
-                lines = await _explain(conn, arguments=arguments)
-        except Invalid as error:
-            raise Invalid(f"{statement.full_name}: {error.__cause__ or error}") from None
+            yield
         finally:
             await _forget(conn)
-    return [line.text for line in lines or ()]
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ import logging
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from traceback import format_exception
+from typing import NamedTuple
 
 import orjson
 
@@ -32,10 +33,21 @@ def json_line(record: logging.LogRecord) -> str:
     return _json(line)
 
 
-def canonical_json(room: str, message: str, fields: dict[str, object]) -> bytes:
-    """The same line for fields of plain words and numbers, without the detour over a record."""
-    head = {"ts": datetime.now(UTC), "level": "INFO", "room": room, "msg": message, "request_id": request_id.get()}
-    return orjson.dumps(head | fields, option=orjson.OPT_UTC_Z)
+class Canonical(NamedTuple):
+    """A line of plain words and numbers that is not spelt out yet."""
+
+    at: float
+    room: str
+    message: str
+    request_id: str | None
+    fields: dict[str, object]
+
+
+def canonical_json(line: Canonical) -> bytes:
+    """As json_line, without the detour over a record."""
+    at = datetime.fromtimestamp(line.at, UTC)
+    head = {"ts": at, "level": "INFO", "room": line.room, "msg": line.message, "request_id": line.request_id}
+    return orjson.dumps(head | line.fields, option=orjson.OPT_UTC_Z)
 
 
 def text_line(record: logging.LogRecord) -> str:

@@ -5,7 +5,7 @@ migrator changes a database, survey asks it, ledger is what it remembers, files 
 """
 
 from service.kernel.migrate.bootstrap import bootstrap_sql
-from service.kernel.migrate.files import FOLDER, new
+from service.kernel.migrate.files import FOLDER, indexes, new
 from service.kernel.migrate.ledger import Entry, MigrationFailed
 from service.kernel.migrate.migrator import MigratorBusy, Pace, down, up
 from service.kernel.migrate.survey import State, current, faults, history, pending, status
@@ -22,6 +22,7 @@ __all__ = [
     "down",
     "faults",
     "history",
+    "indexes",
     "new",
     "pending",
     "status",

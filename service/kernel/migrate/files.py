@@ -18,6 +18,12 @@ FOLDER = Path(__file__).resolve().parents[3] / "migrations"
 
 _NAME = re.compile(r"\d{4}_[a-z][a-z0-9_]*")
 _WHAT = re.compile(r"[a-z][a-z0-9_]*")
+# At the beginning of a line: what stands further in, stands in a string or under a condition.
+_INDEX = re.compile(
+    r"^(?:CREATE (?:UNIQUE )?INDEX (?:CONCURRENTLY )?(?:IF NOT EXISTS )?(?P<made>\w+) ON (?:ONLY )?(?P<table>\w+)"
+    r"|DROP INDEX (?:CONCURRENTLY )?(?:IF EXISTS )?(?P<dropped>\w+))",
+    re.MULTILINE,
+)
 
 
 def read(folder: Path) -> list[Any]:
@@ -43,6 +49,18 @@ def is_transactional(migration: Any) -> bool:
 
 def rollback_path(migration: Any) -> Path:
     return Path(migration.path).with_suffix(".rollback.sql")
+
+
+def indexes(folder: Path = FOLDER) -> dict[str, str]:
+    """The indexes that all migrations together leave in any database, by name, each with its table."""
+    made: dict[str, str] = {}
+    for migration in read(folder):
+        for match in _INDEX.finditer(Path(migration.path).read_text(encoding="utf-8")):
+            if match["made"]:
+                made[match["made"]] = match["table"]
+            else:
+                made.pop(match["dropped"], None)
+    return made
 
 
 def new(what: str, folder: Path = FOLDER) -> tuple[Path, Path]:

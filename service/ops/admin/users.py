@@ -15,7 +15,6 @@ from service.kernel.database import Connection
 from service.ops import paging
 from service.ops.operations import Operations
 from service.users import repo
-from service.users.user import User
 
 ACTIVE = {"": None, "true": True, "false": False}
 
@@ -31,7 +30,7 @@ async def show_user(request: web.Request, operations: Operations) -> web.Respons
 
 
 async def users_page(conn: Connection, query: Mapping[str, str]) -> dict[str, object]:
-    """One page of people: by `query` in the order of ids, else the newest first. Raises Invalid."""
+    """One page of people: by `query` in the order of names, else the newest first. Raises Invalid."""
     size, active, term = paging.limit(query), _active(query), query.get("query", "").strip().removeprefix("@")
     return await _found(conn, query, term, active, size) if term else await _newest(conn, query, active, size)
 
@@ -45,13 +44,9 @@ async def _newest(conn: Connection, query: Mapping[str, str], active: bool | Non
 async def _found(
     conn: Connection, query: Mapping[str, str], term: str, active: bool | None, size: int
 ) -> dict[str, object]:
-    after = paging.position(query["after"], paging.BY_ID) if query.get("after") else 0
-    users = await repo.find_users(conn, term=term, active=active, after_id=after, page=size + 1)
-    return paging.page(users, size, _id)
-
-
-def _id(user: User) -> int:
-    return user.user_id
+    after = paging.position(query["after"], paging.BY_NAME) if query.get("after") else repo.FIRST
+    users = await repo.find_users(conn, term=term, active=active, after=after, page=size + 1)
+    return paging.page(users, size, lambda user: (user.username, user.user_id))
 
 
 def _active(query: Mapping[str, str]) -> bool | None:
