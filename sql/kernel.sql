@@ -37,11 +37,25 @@ SELECT format(
     )
 );
 
--- name: compose_generic_plan(query) :value
--- Writes the EXPLAIN of a query without values; nothing where the server is older than that (16).
-SELECT 'EXPLAIN (GENERIC_PLAN) ' || $1::text
-WHERE current_setting('server_version_num')::integer >= 160000;
+-- name: force_generic_plan() :value
+-- Plan without looking at values, until the transaction ends.
+SELECT set_config('plan_cache_mode', 'force_generic_plan', TRUE);
+
+-- name: compose_generic_plan(parameters) :value
+-- Writes the EXPLAIN of the prepared query, with NULLs for so many parameters; it runs nothing.
+SELECT format('EXPLAIN EXECUTE explained(%s)', rtrim(repeat('NULL, ', $1::integer), ', '));
 
 -- name: compose_forget() :value
 -- Writes the statement that undoes compose_prepare, which outlives its transaction.
 SELECT 'DEALLOCATE explained';
+
+-- name: compose_create_database(name) :value
+-- Writes the statement that creates a database; nothing where it is there.
+SELECT format('CREATE DATABASE %I', $1::text)
+WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = $1);
+
+-- name: compose_drop_database(name) :value
+-- Writes the statement that drops a database, whoever is connected to it; nothing where it is not there.
+SELECT format('DROP DATABASE %I WITH (FORCE)', datname)
+FROM pg_catalog.pg_database
+WHERE datname = $1;

@@ -89,13 +89,13 @@ class PersonRows(msgspec.Struct, frozen=True):
     rows: str
 
 
-describe_server = SQL.one("describe_server", Server)
 list_foreign_keys = SQL.many("list_foreign_keys", ForeignKey)
 list_indexes = SQL.many("list_indexes", Index)
 list_table_sizes = SQL.many("list_table_sizes", TableSize)
 count_connections = SQL.many("count_connections", ConnectionCount)
 list_slow_statements = SQL.composed("compose_slow_statements", SlowStatement)
 export_person = SQL.composed("compose_person_export", PersonRows)
+_describe_server = SQL.one("describe_server", Server)
 _measure_relations = SQL.many("measure_relations", Measured)
 
 
@@ -110,6 +110,12 @@ class Table(msgspec.Struct, frozen=True):
     rows_estimate: int | None
     size_bytes: int | None
     foreign_keys: Sequence[ForeignKey]
+
+
+async def describe_server(conn: Connection) -> Server:
+    server = await _describe_server(conn)
+    assert server is not None  # a SELECT without FROM has a row
+    return server
 
 
 async def tables_of(conn: Connection, features: Iterable[Feature]) -> list[Table]:
