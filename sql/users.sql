@@ -118,21 +118,33 @@ WHERE created_at >= $1
 ORDER BY created_at DESC, user_id DESC
 LIMIT $2;
 
--- name: find_users_by_substring(pattern, is_active, after_id, page) :many
--- People whose username contains the term; wants the trigram index.
+-- name: find_users_by_substring(pattern, is_active, after_name, after_id, page) :many
+-- People whose username contains the term, by name; wants the trigram index.
 SELECT user_id, username, first_name, last_name, language_code, language, is_active, created_at, updated_at
 FROM users
-WHERE username ILIKE $1 AND ($2::boolean IS NULL OR is_active = $2) AND user_id > $3
-ORDER BY user_id
-LIMIT $4;
+WHERE
+    username ILIKE $1
+    AND ($2::boolean IS NULL OR is_active = $2)
+    -- Names are compared as the prefix index has them, byte by byte, which the linter cannot read.
+    AND lower(username) ~>=~ lower($3) -- noqa: PRS
+    AND (lower(username) <> lower($3) OR user_id > $4)
+ORDER BY lower(username) USING ~<~, user_id
+LIMIT $5;
 
--- name: find_users_by_prefix(pattern, is_active, after_id, page) :many
--- People whose username begins with the term; any database can do that from an index.
+-- name: find_users_by_prefix(prefix, is_active, after_name, after_id, page) :many
+-- People whose username begins with the term, by name; any database can do that from an index.
 SELECT user_id, username, first_name, last_name, language_code, language, is_active, created_at, updated_at
 FROM users
-WHERE lower(username) LIKE $1 AND ($2::boolean IS NULL OR is_active = $2) AND user_id > $3
-ORDER BY user_id
-LIMIT $4;
+WHERE
+    -- Not LIKE: of a pattern that is a parameter the planner does not see the prefix. The last character there is
+    -- ends the range.
+    lower(username) ~>=~ $1 -- noqa: PRS
+    AND lower(username) ~<~ ($1 || chr(1114111))
+    AND ($2::boolean IS NULL OR is_active = $2)
+    AND lower(username) ~>=~ lower($3)
+    AND (lower(username) <> lower($3) OR user_id > $4)
+ORDER BY lower(username) USING ~<~, user_id
+LIMIT $5;
 
 -- name: has_trigram_index() :value
 -- Whether the index that a search inside usernames needs is there and valid.

@@ -7,6 +7,7 @@ conn                a connection to a database that the worker's tests share; wh
 db                  the service's own database seam, started, on database_url
 served              the whole service, running on database_url
 own_cluster         a server of the test's own, to stop, freeze and start    0.5 s
+debian_url          a migrated database with pg_trgm, on a server that the worker's tests share; skips without one
 
 `browser` is a headless Chromium.
 
@@ -26,6 +27,7 @@ import pytest
 
 from service.kernel import migrate
 from service.kernel.database import Database, DatabaseSettings
+from tests import debian
 from tests.browser import chromium
 from tests.postgres import Cluster, Run, Server, new_run
 from tests.serving import Served, serving
@@ -108,6 +110,12 @@ def own_cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
 def folder(tmp_path: Path) -> Path:
     """A copy of the migrations, to add to and to edit."""
     return Path(shutil.copytree(migrate.FOLDER, tmp_path / "migrations"))
+
+
+@pytest.fixture(scope="session")
+def debian_url(pytestconfig: pytest.Config) -> Iterator[str]:
+    with debian.migrated(pytestconfig.stash[RUN]) as url:
+        yield url
 
 
 @pytest.fixture
