@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from collections.abc import Iterator
@@ -58,15 +59,40 @@ async def test_a_session_has_its_limits(database_url: str) -> None:
     connection = await Connector(settings(database_url, command_timeout=7.0)).open()
     shown = {
         name: await connection.fetchval("SELECT current_setting($1)", name)
-        for name in ("statement_timeout", "idle_in_transaction_session_timeout", "application_name", "jit")
+        for name in (
+            "statement_timeout",
+            "idle_in_transaction_session_timeout",
+            "client_connection_check_interval",
+            "application_name",
+            "jit",
+        )
     }
     assert shown == {
         "statement_timeout": "7s",
         "idle_in_transaction_session_timeout": "1min",
+        "client_connection_check_interval": "2s",
         "application_name": "ballast",
         "jit": "off",
     }
     await connection.close()
+
+
+async def test_a_statement_that_nobody_waits_for_is_ended(database_url: str, raw: asyncpg.Connection) -> None:
+    connection = await Connector(settings(database_url)).open()
+    sleeping = asyncio.create_task(connection.execute("SELECT pg_sleep(60)"))
+    alive = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND state = 'active'"
+    pid = connection.get_server_pid()
+
+    async def is_alive() -> bool:
+        return bool(await raw.fetchval(alive, pid))
+
+    async def is_gone() -> bool:
+        return not await is_alive()
+
+    await until(is_alive)
+    connection.terminate()
+    await asyncio.gather(sleeping, return_exceptions=True)
+    await until(is_gone)
 
 
 async def test_a_session_through_a_pooler_sets_nothing_and_names_nothing(database_url: str) -> None:

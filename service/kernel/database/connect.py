@@ -28,6 +28,10 @@ UNACKNOWLEDGED_MS = 20_000
 # A transaction that nobody continues holds back vacuum for the whole database; none of ours waits for people.
 IDLE_IN_TRANSACTION_MS = 60_000
 
+# A request to cancel can come too early and go unheard. The server notices within this time that nobody waits for a
+# statement any more, and ends it, with the locks that it holds. PostgreSQL 14 and later.
+ORPHAN_CHECK_MS = 2_000
+
 
 class Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg ships no types
     """A connection that knows its age and what counts as a slow query on it."""
@@ -122,6 +126,7 @@ def session_arguments(settings: DatabaseSettings) -> dict[str, Any]:
             "application_name": "ballast",
             "statement_timeout": str(int(settings.command_timeout * 1000)),
             "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
+            "client_connection_check_interval": str(ORPHAN_CHECK_MS),
             "jit": "off",  # our queries are short; compiling them costs more than it saves
         }
     }

@@ -11,7 +11,7 @@ import random
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 
-from service.errors import ServiceError, Unavailable
+from service.errors import ServiceError
 from service.kernel import queries
 from service.kernel.clock import Clock
 from service.kernel.database.connect import Connection
@@ -20,6 +20,8 @@ from service.kernel.log import Log
 # Noticed within 1 + 1.5 s at worst, which leaves half a second of the three that a caller may be kept guessing.
 PING_EVERY_S = 1.0
 PING_TIMEOUT_S = 1.5
+# The connection that is open, and two fresh ones: somebody may be killing them one after the other.
+TRIES = 3
 # While away: soon enough that recovery is told in well under two seconds, spread so that instances do not march.
 RETRY_EVERY_S = (0.2, 0.5)
 
@@ -99,24 +101,32 @@ class Prober:
         try:
             await self._ping()
         except Exception as error:  # a look that raised would end the looking, and leave the last verdict for ever
-            self._went_away(error)
             self._drop()
+            self._went_away(error)
         else:
             self._is_here()
 
     async def _ping(self) -> None:
-        """One broken connection proves nothing about the database: only a fresh one that fails does.
+        """One broken connection proves nothing about the database: only fresh ones that fail do.
 
         While callers are let in the verdict is due soon; once they are refused, every host has its full time.
         """
+        tries = TRIES if self.reachable else 1
         async with asyncio.timeout(PING_TIMEOUT_S if self.reachable else None):
-            if self._connection is not None:
+            while True:
                 try:
-                    await ping(self._connection)
-                    return
-                except Unavailable:
+                    return await self._ask()
+                except Exception:  # whatever is wrong with this one, the next may be right
                     self._drop()
+                    tries -= 1
+                    if not tries:
+                        raise
+
+    async def _ask(self) -> None:
+        if self._connection is None:
             await self._connect()
+        else:
+            await ping(self._connection)
 
     async def _connect(self) -> None:
         connection = self._connection = await self._open()
