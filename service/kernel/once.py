@@ -32,17 +32,7 @@ class Once(Generic[K, V]):
         earlier = self._answers.get(key)
         if earlier is not None:
             return await asyncio.shield(earlier), True
-        return await self._work(key, work), False
-
-    def forget(self, key: K) -> None:
-        """The next one who asks has the work done again."""
-        self._answers.pop(key, None)
-
-    async def _work(self, key: K, work: Callable[[], Awaitable[V]]) -> V:
-        future: asyncio.Future[V] = asyncio.get_running_loop().create_future()
-        self._answers[key] = future
-        if len(self._answers) > self._most:
-            self._answers.popitem(last=False)
+        future = self._begin(key)
         try:
             value = await work()
         except BaseException as error:
@@ -53,7 +43,18 @@ class Once(Generic[K, V]):
         if not self._worth_it(value):
             self._drop(key, future)
         future.set_result(value)
-        return value
+        return value, False
+
+    def forget(self, key: K) -> None:
+        """The next one who asks has the work done again."""
+        self._answers.pop(key, None)
+
+    def _begin(self, key: K) -> asyncio.Future[V]:
+        future: asyncio.Future[V] = asyncio.get_running_loop().create_future()
+        self._answers[key] = future
+        if len(self._answers) > self._most:
+            self._answers.popitem(last=False)
+        return future
 
     def _drop(self, key: K, future: asyncio.Future[V]) -> None:
         if self._answers.get(key) is future:  # else it was forgotten, and somebody is at work again

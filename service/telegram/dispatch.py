@@ -89,7 +89,13 @@ class Dispatcher:
         """Handle an update, unless it is being or has just been handled: then its answer is given again."""
         answer = FAILED
         try:
-            answer = await self._once(body)
+            update = decode(body)
+            answer, repeated = await self.recent.answer(update.update_id, partial(self._handle, update, body))
+            if repeated:
+                answer = answer._replace(result="repeated")
+        except Undecodable as error:  # a try more would not make it readable
+            self._require_essential()
+            answer = await self._park(error.update_id, body, error, money=error.may_be_money)
         finally:
             _counter(answer.kind, answer.result).inc()
         return answer
@@ -106,60 +112,52 @@ class Dispatcher:
             raise errors.Unavailable
         return answer
 
-    async def _once(self, body: bytes) -> Answer:
-        try:
-            update = decode(body)
-        except Undecodable as error:  # a try more would not make it readable
-            self._require_essential()
-            return await self._park(error.update_id, body, error, money=error.may_be_money)
-        answer, repeated = await self.recent.answer(update.update_id, partial(self._handle, update, body))
-        return answer._replace(result="repeated") if repeated else answer
-
     async def _handle(self, update: Update, body: bytes) -> Answer:
         self._require_essential()
-        route, sender = self._match(update), update.sender
+        route, sender, kind = self._match(update), update.sender, update.kind
         if route is None or sender is None:
-            if update.kind == "money":
+            if kind == "money":
                 return await self._park(update.update_id, body, errors.Invalid("Money of nobody."), money=True)
-            return Answer(b"", update.kind, "", "ignored")
-        if update.kind in CHATTER and not self.guard.allows(sender.id, self.clock.monotonic()):
+            return Answer(b"", kind, "", "ignored")
+        if kind in CHATTER and not self.guard.allows(sender.id, self.clock.monotonic()):
             toast = _toast(update, texts.TOO_FAST.in_(self._language(sender)))
-            return Answer(toast.body(), update.kind, route.name, "flood")
+            return Answer(toast.body(), kind, route.name, "flood")
         try:
-            return await self._attempt(update, sender)
+            answer = await self.budget.spend(self._run_healing(update, sender, route))
+            return Answer(answer, kind, route.name, "handled")
+        except Exception as error:  # whoever is to blame: the database, the handler, or what the person asked for
+            return await self._instead(update, sender, body, error)
+
+    async def _instead(self, update: Update, sender: Sender, body: bytes, error: Exception) -> Answer:
+        """What is answered where the handler could not. Raises what makes Telegram send the update again."""
+        try:
+            if isinstance(error, errors.Unavailable):
+                return await self._without_database(update, sender, error)
         except errors.Unavailable:
             raise
-        except Exception as error:  # the handler's fault, or what the person asked for cannot be
-            return await self._failed(update, sender, body, error)
+        except Exception as failure:  # of the handler, this time without the database
+            error = failure
+        return await self._failed(update, sender, body, error)
 
-    async def _attempt(self, update: Update, sender: Sender) -> Answer:
+    async def _run_healing(self, update: Update, sender: Sender, route: Route) -> bytes:
         try:
-            return await self.budget.spend(self._run_healing(update, sender))
-        except errors.Unavailable as error:
-            return await self._without_database(update, sender, error)
-
-    async def _run_healing(self, update: Update, sender: Sender) -> Answer:
-        try:
-            return await self._run(update, sender)
+            return await self._run(update, sender, route)
         except HEALABLE as error:
             if isinstance(error, errors.SchemaDrift):
                 await self.switchboard.refresh()
             if isinstance(error, errors.UserMissing):
                 self.people.forget(sender.id)
-        return await self._run(update, sender)
-
-    async def _run(self, update: Update, sender: Sender) -> Answer:
         self._require_essential()
-        route = self._route(update)
+        return await self._run(update, sender, self._route(update))
+
+    async def _run(self, update: Update, sender: Sender, route: Route) -> bytes:
         user = await self.people.ensure_user_exists(_profile(sender))
         if not user.is_active and update.in_private:
             await self.people.mark_active(sender.id, True)  # whoever writes can be written to
         context = self._context(update, sender, user.speaks)
         if route.writes:
-            body = await self._run_once(route, context, update)
-        else:
-            body = self._first(await route.handler(context, update))
-        return Answer(body, update.kind, route.name, "handled")
+            return await self._run_once(route, context, update)
+        return self._first(await route.handler(context, update))
 
     async def _run_once(self, route: Route, context: Context, update: Update) -> bytes:
         """Claim, effect and answer in one transaction: on either side of its commit a crash is harmless."""
