@@ -24,14 +24,15 @@ WHERE bot_id = $1 AND update_id = $2;
 -- name: prune_processed(before, batch) :exec
 -- Forget updates so old that Telegram does not send them any more.
 DELETE FROM processed_updates
-WHERE (bot_id, update_id) IN (
-    SELECT old.bot_id, old.update_id
+-- By place and not by key: joining a batch of keys to its own table reads all of it.
+WHERE ctid = any(ARRAY(
+    SELECT old.ctid
     FROM processed_updates AS old
     WHERE old.created_at < $1
     ORDER BY old.created_at
     LIMIT $2
     FOR UPDATE SKIP LOCKED
-);
+));
 
 -- name: record_failure(bot_id, update_id, body, error, park_after) :value
 -- Keep a failed update whole, and count; says whether it is parked now, for an operator.
@@ -72,11 +73,12 @@ WHERE bot_id = $1 AND update_id = $2;
 -- name: prune_failures(before, batch) :exec
 -- Forget failures that mended themselves: failed once or twice, never parked.
 DELETE FROM failed_updates
-WHERE (bot_id, update_id) IN (
-    SELECT old.bot_id, old.update_id
+-- By place and not by key: joining a batch of keys to its own table reads all of it.
+WHERE ctid = any(ARRAY(
+    SELECT old.ctid
     FROM failed_updates AS old
     WHERE old.parked_at IS NULL AND old.failed_at < $1
     ORDER BY old.failed_at
     LIMIT $2
     FOR UPDATE SKIP LOCKED
-);
+));

@@ -6,11 +6,7 @@
 -- Make sure that these people exist and are known by their present names; NULL leaves what is known.
 WITH given AS (
     SELECT DISTINCT ON (profile.user_id)
-        profile.user_id,
-        profile.username,
-        profile.first_name,
-        profile.last_name,
-        profile.language_code
+        profile.user_id, profile.username, profile.first_name, profile.last_name, profile.language_code
     FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[])
     WITH ORDINALITY AS profile (user_id, username, first_name, last_name, language_code, position)
     ORDER BY profile.user_id ASC, profile.position DESC
@@ -19,12 +15,7 @@ WITH given AS (
 written AS (
     -- In the order of user_id, so that two instances with overlapping batches do not deadlock.
     INSERT INTO users AS known (user_id, username, first_name, last_name, language_code)
-    SELECT
-        given.user_id,
-        given.username,
-        given.first_name,
-        given.last_name,
-        given.language_code
+    SELECT given.user_id, given.username, given.first_name, given.last_name, given.language_code
     FROM given
     ORDER BY given.user_id
     ON CONFLICT (user_id) DO UPDATE
@@ -44,31 +35,14 @@ written AS (
 )
 
 SELECT
-    written.user_id,
-    written.username,
-    written.first_name,
-    written.last_name,
-    written.language_code,
-    written.language,
-    written.is_active,
-    written.created_at,
-    written.updated_at,
-    written.created
+    user_id, username, first_name, last_name, language_code, language, is_active, created_at, updated_at, created
 FROM written
 UNION ALL
 -- Those who were known, and as they are. One inserted by somebody else since this statement began is in neither
 -- part: the caller asks again.
 SELECT
-    known.user_id,
-    known.username,
-    known.first_name,
-    known.last_name,
-    known.language_code,
-    known.language,
-    known.is_active,
-    known.created_at,
-    known.updated_at,
-    FALSE AS created
+    known.user_id, known.username, known.first_name, known.last_name, known.language_code, known.language,
+    known.is_active, known.created_at, known.updated_at, FALSE AS created
 FROM users AS known
 INNER JOIN given ON known.user_id = given.user_id
 WHERE NOT EXISTS (SELECT FROM written WHERE written.user_id = known.user_id);
@@ -120,11 +94,16 @@ LIMIT $2;
 
 -- name: find_users_by_substring(pattern, is_active, after_name, after_id, page) :many
 -- People whose username contains the term, by name; wants the trigram index.
+WITH found AS MATERIALIZED (  -- else the planner may walk through all names in their order
+    SELECT user_id, username, first_name, last_name, language_code, language, is_active, created_at, updated_at
+    FROM users
+    WHERE username ILIKE $1
+)
+
 SELECT user_id, username, first_name, last_name, language_code, language, is_active, created_at, updated_at
-FROM users
+FROM found
 WHERE
-    username ILIKE $1
-    AND ($2::boolean IS NULL OR is_active = $2)
+    ($2::boolean IS NULL OR is_active = $2)
     -- Names are compared as the prefix index has them, byte by byte, which the linter cannot read.
     AND lower(username) ~>=~ lower($3) -- noqa: PRS
     AND (lower(username) <> lower($3) OR user_id > $4)

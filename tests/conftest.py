@@ -27,6 +27,7 @@ import pytest
 
 from service.kernel import migrate
 from service.kernel.database import Database, DatabaseSettings
+from service.kernel.database.connect import Connector
 from tests import debian
 from tests.browser import chromium
 from tests.postgres import Cluster, Run, Server, new_run
@@ -92,7 +93,7 @@ def shared_database_url(server: Server) -> Iterator[str]:
 
 @pytest.fixture
 async def conn(shared_database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(shared_database_url)
+    connection = await Connector(DatabaseSettings(shared_database_url)).open()
     transaction = connection.transaction()
     await transaction.start()
     yield connection

@@ -21,10 +21,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from service.kernel import metrics
 from service.kernel.log import RateLimited
@@ -39,8 +39,10 @@ SLOW_LINE_EVERY_S = 10.0
 
 R = TypeVar("R")
 
-_NAME = re.compile(r"^-- name: (?P<name>\w+)\((?P<parameters>[\w, ]*)\) :(?P<shape>one|many|value|exec)$")
+_NAME = re.compile(r"^-- name: (?P<name>\w+)\((?P<parameters>(?:\w+(?:, \w+)*)?)\) :(?P<shape>one|many|value|exec)$")
 _PLACEHOLDER = re.compile(r"\$(\d+)")
+# What is a comment, a string or a quoted name holds no parameter and ends no statement.
+_QUOTED = re.compile(r"""--[^\n]*|/\*.*?\*/|\$((?:[^\W\d]\w*)?)\$.*?\$\1\$|'(?:[^']|'')*'|"[^"]*\"""", re.DOTALL)
 _TABLES = re.compile(r"^-- (Owns|Reads):(.*)$", re.MULTILINE)
 
 slow_queries = RateLimited("database", SLOW_LINE_EVERY_S)
@@ -115,7 +117,8 @@ class Room:
 
         async def run(conn: Connection, **values: Any) -> int:
             tag: str = await self._run(statement, conn, conn.execute, values)
-            return int(tag.rpartition(" ")[2])
+            touched = tag.rpartition(" ")[2]
+            return int(touched) if touched.isdecimal() else 0  # a tag such as LOCK TABLE counts nothing
 
         return run
 
@@ -165,6 +168,8 @@ rooms: dict[str, Room] = {}
 
 def room(name: str, violations: Violations | None = None) -> Room:
     """Load sql/<name>.sql. Asked twice, a file is read once. Raises MalformedSql."""
+    if name in rooms and violations:
+        raise MalformedSql(f"the violations of sql/{name}.sql come too late: the room was asked for without them")
     if name not in rooms:
         owns, reads, statements = parse(name, (SQL_FOLDER / f"{name}.sql").read_text(encoding="utf-8"))
         rooms[name] = Room(name, owns, reads, statements, violations or {})
@@ -205,11 +210,12 @@ def _parse_block(room_name: str, block: str) -> Statement:
 def _check_block(full_name: str, purpose: str, body: str, parameters: tuple[str, ...]) -> None:
     if not purpose.startswith("-- "):
         raise MalformedSql(f"{full_name} needs one line that says what it is for")
-    if body.count(";") != 1 or not body.strip().endswith(";"):
+    bare = _QUOTED.sub("", body)
+    if bare.count(";") != 1 or not body.strip().endswith(";") or not bare.strip(" \n;"):
         raise MalformedSql(f"{full_name} must be one statement that ends in a semicolon")
     if len(set(parameters)) != len(parameters):
         raise MalformedSql(f"{full_name} names a parameter twice")
-    used = {int(number) for number in _PLACEHOLDER.findall(body)}
+    used = {int(number) for number in _PLACEHOLDER.findall(bare)}
     if used != set(range(1, len(parameters) + 1)):
         raise MalformedSql(f"{full_name} names {len(parameters)} parameters and uses {sorted(used)}")
 
@@ -218,9 +224,3 @@ def _observe(statement: Statement, seconds: float, slow_after_s: float) -> None:
     metrics.DB_QUERY_SECONDS.labels(statement.full_name).observe(seconds)
     if seconds > slow_after_s:
         slow_queries.warning("slow query", key=statement.full_name, query=statement.full_name, ms=round(seconds * 1000))
-
-
-def row_fields(kind: type) -> Iterator[tuple[str, type]]:
-    """Names and bare types (None taken off) of a row type's fields, in order; what test_sql compares."""
-    for name, annotation in kind.__annotations__.items():
-        yield name, next(iter(get_args(annotation)), annotation)

@@ -22,8 +22,9 @@ R = TypeVar("R")
 P = TypeVar("P")
 
 Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-# Where a list goes by the name, and where it goes by the time: (name or time, id) of the last row of a page.
-BY_NAME: Decoder[tuple[str, int]] = Decoder(tuple[str, Id])
+# Of the last row of a page: its id and name where a list goes by the name, its time and id where it goes by the
+# time. The one cannot be taken for the other.
+BY_NAME: Decoder[tuple[int, str]] = Decoder(tuple[Id, str])
 BY_TIME: Decoder[tuple[datetime, int]] = Decoder(tuple[Annotated[datetime, msgspec.Meta(tz=True)], Id])
 
 

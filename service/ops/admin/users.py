@@ -44,9 +44,9 @@ async def _newest(conn: Connection, query: Mapping[str, str], active: bool | Non
 async def _found(
     conn: Connection, query: Mapping[str, str], term: str, active: bool | None, size: int
 ) -> dict[str, object]:
-    after = paging.position(query["after"], paging.BY_NAME) if query.get("after") else repo.FIRST
-    users = await repo.find_users(conn, term=term, active=active, after=after, page=size + 1)
-    return paging.page(users, size, lambda user: (user.username, user.user_id))
+    user_id, name = paging.position(query["after"], paging.BY_NAME) if query.get("after") else (0, "")
+    users = await repo.find_users(conn, term=term, active=active, after=(name, user_id), page=size + 1)
+    return paging.page(users, size, lambda user: (user.user_id, user.username))
 
 
 def _active(query: Mapping[str, str]) -> bool | None:

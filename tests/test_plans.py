@@ -1,0 +1,136 @@
+"""The hot queries on a full table: which index each of them goes by, whatever the planner is told of the values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+import service.app  # noqa: F401  # every room declares its queries
+from service.kernel import queries
+from tests.plans import Mode, explained, indexes, kinds, read_whole
+from tests.postgres import Server
+
+ROWS = 50_000
+SOON = "2100-01-01Z"
+FILL = (
+    f"""
+    INSERT INTO users (user_id, username, first_name, is_active, created_at)
+    SELECT n, CASE WHEN n % 5 = 0 THEN NULL WHEN n % 2 = 0 THEN 'user' || n ELSE md5(n::text) END, 'Name',
+        n % 3 <> 0, now() - n * interval '1 minute'
+    FROM generate_series(1, {ROWS}) AS n
+    """,
+    f"""
+    INSERT INTO processed_updates (bot_id, update_id, reply, created_at)
+    SELECT 1, n, 'reply', now() - n * interval '4 seconds' FROM generate_series(1, {ROWS}) AS n
+    """,
+    f"""
+    INSERT INTO failed_updates (bot_id, update_id, body, error, failed_at, parked_at)
+    SELECT 1, n, 'body', 'error', now() - n * interval '1 minute', CASE WHEN n % 2 = 0 THEN now() END
+    FROM generate_series(1, {ROWS // 10}) AS n
+    """,
+    "VACUUM ANALYZE",
+)
+ONE = ([5], ["a"], ["b"], [None], ["en"])
+MANY = (list(range(200)), ["a"] * 200, ["b"] * 200, [None] * 200, ["en"] * 200)
+
+# Query, values, the indexes it goes by.
+HOT: list[tuple[str, tuple[object, ...], set[str]]] = [
+    ("users.get_users", ([1, 2, 3],), {"users_pkey"}),
+    ("users.get_users", (list(range(200)),), {"users_pkey"}),
+    ("users.ensure_users", ONE, {"users_pkey"}),
+    ("users.ensure_users", MANY, {"users_pkey"}),
+    ("users.choose_language", (5, "en"), {"users_pkey"}),
+    ("users.mark_active", (5, False), {"users_pkey"}),
+    ("users.list_users", (SOON, 0, 50), {"users_recent_idx"}),
+    ("users.list_recent_users", ("2000-01-01Z", 50), {"users_recent_idx"}),
+    ("users.find_users_by_prefix", ("user", None, "", 0, 50), {"users_username_prefix_idx"}),
+    ("users.find_users_by_prefix", ("nobody", None, "", 0, 50), {"users_username_prefix_idx"}),
+    ("users.find_users_by_prefix", ("user", True, "user4", 40, 50), {"users_username_prefix_idx"}),
+    ("telegram.claim_update", (1, 10**9), {"processed_updates_pkey"}),
+    ("telegram.get_reply", (1, 5), {"processed_updates_pkey"}),
+    ("telegram.store_reply", (1, 5, "reply"), {"processed_updates_pkey"}),
+    ("telegram.prune_processed", (SOON, 5_000), {"processed_updates_created_at_idx"}),
+    ("telegram.prune_processed", ("2000-01-01Z", 5_000), {"processed_updates_created_at_idx"}),
+    ("telegram.record_failure", (1, 5, "body", "error", 3), {"failed_updates_pkey"}),
+    ("telegram.get_failed", (1, 5), {"failed_updates_pkey"}),
+]
+
+
+def fill(url: str) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(url, autocommit=True) as connection:
+        for statement in FILL:
+            connection.execute(statement.encode())
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def full(server: Server) -> Iterator[psycopg.Connection[Any]]:
+    with server.migrated() as url:
+        yield from fill(url)
+
+
+@pytest.fixture(scope="module")
+def full_of_trigrams(debian_url: str) -> Iterator[psycopg.Connection[Any]]:
+    for connection in fill(debian_url):
+        yield connection
+        connection.execute("TRUNCATE users, processed_updates, failed_updates")
+
+
+@pytest.fixture(params=["generic", "custom"])
+def mode(request: pytest.FixtureRequest) -> Mode:
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "used"), HOT, ids=[f"{name}-{number}" for number, (name, *_) in enumerate(HOT)]
+)
+def test_it_goes_by_its_index(
+    full: psycopg.Connection[Any], name: str, values: tuple[object, ...], used: set[str], mode: Mode
+) -> None:
+    plan = explained(full, queries.names()[name], *values, mode=mode)
+    assert not read_whole(plan)
+    assert used <= indexes(plan)
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_pages_of_active_people_are_not_sorted(full: psycopg.Connection[Any], active: bool, mode: Mode) -> None:
+    plan = explained(full, queries.names()["users.list_users_by_activity"], active, SOON, 0, 50, mode=mode)
+    assert not kinds(plan) & {"Sort", "Incremental Sort", "Seq Scan"}
+    assert indexes(plan) <= {"users_active_recent_idx", "users_recent_idx"}
+
+
+def test_the_few_who_left_are_found_among_the_many(full: psycopg.Connection[Any], mode: Mode) -> None:
+    """Where one state is rare, going by the time alone would read everybody."""
+    full.execute("BEGIN")
+    full.execute("UPDATE users SET is_active = user_id % 500 <> 0")
+    full.execute("ANALYZE users")
+    plan = explained(full, queries.names()["users.list_users_by_activity"], False, SOON, 0, 50, mode=mode)
+    full.execute("ROLLBACK")
+    assert not kinds(plan) & {"Sort", "Incremental Sort", "Seq Scan"}
+    if mode == "custom":
+        assert indexes(plan) == {"users_active_recent_idx"}
+
+
+@pytest.mark.parametrize("name", ["users.list_users", "users.list_recent_users"])
+def test_pages_are_not_sorted(full: psycopg.Connection[Any], name: str, mode: Mode) -> None:
+    statement = queries.names()[name]
+    values = (SOON, 0, 50) if len(statement.parameters) == 3 else ("2000-01-01Z", 50)
+    assert not kinds(explained(full, statement, *values, mode=mode)) & {"Sort", "Incremental Sort"}
+
+
+@pytest.mark.parametrize("term", ["ser123", "nobody"])
+def test_a_part_of_a_name_is_found_by_trigrams(
+    full_of_trigrams: psycopg.Connection[Any], term: str, mode: Mode
+) -> None:
+    statement = queries.names()["users.find_users_by_substring"]
+    plan = explained(full_of_trigrams, statement, f"%{term}%", None, "", 0, 50, mode=mode)
+    assert "users_username_trigram_idx" in indexes(plan)
+    assert not read_whole(plan)
+
+
+def test_a_page_that_is_read_by_place_is_deleted_by_place(full: psycopg.Connection[Any], mode: Mode) -> None:
+    plan = explained(full, queries.names()["telegram.prune_processed"], SOON, 5_000, mode=mode)
+    assert "Tid Scan" in kinds(plan)
