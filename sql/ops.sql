@@ -82,7 +82,8 @@ GROUP BY coalesce(state, 'unknown')
 ORDER BY count(*) DESC, coalesce(state, 'unknown') ASC;
 
 -- name: compose_slow_statements(page) :value
--- Writes the query for the slowest statements, with our names for them; nothing without pg_stat_statements.
+-- Writes the query for the slowest statements, by our names for them, or nothing without pg_stat_statements.
+-- Created but not loaded it refuses to be read, and its settings are there only where it is loaded.
 SELECT
     format(
         'SELECT coalesce(substring(query FROM %L), left(query, 60)), calls, mean_exec_time, max_exec_time,'
@@ -91,7 +92,7 @@ SELECT
         ' ORDER BY mean_exec_time DESC LIMIT %s',
         '^/\* (\w+\.\w+) \*/', to_regclass('pg_stat_statements'), $1::integer
     )
-WHERE to_regclass('pg_stat_statements') IS NOT NULL;
+WHERE to_regclass('pg_stat_statements') IS NOT NULL AND current_setting('pg_stat_statements.max', TRUE) IS NOT NULL;
 
 -- name: compose_person_export(user_id) :value
 -- Writes the query for all rows about a person: by every foreign key to users, and every column named user_id.

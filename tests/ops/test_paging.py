@@ -16,10 +16,10 @@ times = some.datetimes(timezones=some.just(UTC))
 ids = some.integers(0, 2**63 - 1)
 
 
-@given(times, ids)
-def test_a_position_comes_back_as_it_was(at: datetime, user_id: int) -> None:
+@given(times, ids, some.text())
+def test_a_position_comes_back_as_it_was(at: datetime, user_id: int, name: str) -> None:
     assert paging.position(paging.cursor((at, user_id)), paging.BY_TIME) == (at, user_id)
-    assert paging.position(paging.cursor(user_id), paging.BY_ID) == user_id
+    assert paging.position(paging.cursor((user_id, name)), paging.BY_NAME) == (user_id, name)
 
 
 @given(some.text())

@@ -25,7 +25,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a parameter as PostgreSQL reads it: user_ids={1,2}; without any, the plan is the generic one",
+        help="a parameter as PostgreSQL reads it, user_ids={1,2}, or its name alone for NULL; without any, the "
+        "plan is the generic one",
     )
     parser.set_defaults(run=show_plan)
 
@@ -45,12 +46,7 @@ def _named(name: str) -> queries.Statement:
     raise Invalid(f"there is no query {name}; there is {meant}")
 
 
-def _values(pairs: Iterable[str]) -> dict[str, str]:
-    """Raises Invalid for what is no NAME=VALUE."""
-    values = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise Invalid(f"--param takes NAME=VALUE, not {pair}")
-        values[name] = value
-    return values
+def _values(pairs: Iterable[str]) -> dict[str, str | None]:
+    """NAME=VALUE, and NAME alone for NULL."""
+    split = (pair.partition("=") for pair in pairs)
+    return {name: value if equals else None for name, equals, value in split}

@@ -32,10 +32,10 @@ _force_generic_plan = SQL.value("force_generic_plan", str)
 _forget = SQL.composed("compose_forget", PlanLine)
 
 
-async def explain(conn: Connection, statement: Statement, values: Mapping[str, str]) -> list[str]:
+async def explain(conn: Connection, statement: Statement, values: Mapping[str, str | None]) -> list[str]:
     """The plan, line by line: measured on the values, or the generic one where a query is given none of its own.
 
-    Values are text as PostgreSQL reads it for the parameter's type: `42`, `{1,2}`, `2026-01-01`. With them the
+    Values are text as PostgreSQL reads it for the parameter's type: `42`, `{1,2}`, `2026-01-01`, or None. With them the
     query is really run, and what it did is rolled back. Raises Invalid where a name or a value does not suit.
     """
     if values and values.keys() != set(statement.parameters):
@@ -49,7 +49,7 @@ async def explain(conn: Connection, statement: Statement, values: Mapping[str, s
     return [line.text for line in lines or ()]
 
 
-async def _measured(conn: Connection, statement: Statement, arguments: list[str]) -> list[PlanLine] | None:
+async def _measured(conn: Connection, statement: Statement, arguments: list[str | None]) -> list[PlanLine] | None:
     try:
         async with _rolled_back(conn):
             return await _explain(conn, arguments=arguments)

@@ -8,7 +8,8 @@ from typing import Any
 import psycopg
 
 Command = Callable[..., Any]
-# The columns of the extension that are asked for, under its name: the embedded server comes without it.
+# The columns of the extension that are asked for, under its name, and its setting: the embedded server comes
+# without it.
 STAND_IN = """
     CREATE TABLE pg_stat_statements AS
     SELECT oid AS dbid, query, calls, mean_exec_time, max_exec_time, total_exec_time, rows
@@ -27,8 +28,15 @@ def test_slow_without_the_extension(command: Command) -> None:
     assert ["users.get_users"] in done.lines
 
 
+def test_slow_with_the_extension_created_and_not_loaded(command: Command, sql: psycopg.Connection) -> None:
+    sql.execute(STAND_IN)
+    done = command("stats", "slow")
+    assert (done.code, "pg_stat_statements is not installed" in done.out) == (0, True)
+
+
 def test_slow_names_our_queries(command: Command, sql: psycopg.Connection) -> None:
     sql.execute(STAND_IN)
+    sql.execute(f'ALTER DATABASE "{sql.info.dbname}" SET pg_stat_statements.max = 5000'.encode())
     done = command("stats", "slow")
     assert done.code == 0
     assert done.lines[1:] == [
