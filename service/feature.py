@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from service.kernel.schema import Relation, Schema
+from service.kernel.database.schema import Relation, Schema
 from service.text import Text
 
 if TYPE_CHECKING:

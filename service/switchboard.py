@@ -19,9 +19,9 @@ from service.feature import Feature, Off, On, Rooms, State, relations_of, resolv
 from service.kernel import metrics
 from service.kernel.clock import Clock
 from service.kernel.database import Database
+from service.kernel.database.schema import probe
 from service.kernel.jobs import Job
 from service.kernel.log import Log
-from service.kernel.schema import probe
 from service.telegram.router import Router
 
 log = Log("features")

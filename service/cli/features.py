@@ -14,7 +14,7 @@ from service.config import Config
 from service.feature import State, relations_of, resolve
 from service.features import FEATURES
 from service.kernel.database import Connection
-from service.kernel.schema import Schema, probe
+from service.kernel.database.schema import Schema, probe
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -11,9 +11,9 @@ from datetime import datetime
 import msgspec
 
 from service.feature import Feature, Need, relations_of
-from service.kernel import queries, schema
-from service.kernel.database import Connection
-from service.kernel.schema import Schema
+from service.kernel import queries
+from service.kernel.database import Connection, schema
+from service.kernel.database.schema import Schema
 
 SQL = queries.room("ops")
 

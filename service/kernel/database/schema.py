@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import msgspec
 
 from service.kernel import queries
-from service.kernel.database import Connection
+from service.kernel.database.connect import Connection
 
 
 class Relation(msgspec.Struct, frozen=True):
