@@ -15,7 +15,7 @@ from typing import TypeVar
 from aiohttp import hdrs, web
 
 from service import development, http
-from service.errors import ServiceError, Unavailable
+from service.errors import ServiceError
 from service.feature import Feature, State
 from service.ops import health
 from service.ops.admin.html import Html, document, tag
@@ -101,7 +101,7 @@ async def _look(reading: Awaitable[T]) -> T | str:
             return await reading
     except TimeoutError:
         return "The database did not answer in time."
-    except Unavailable as error:
+    except ServiceError as error:
         return error.message
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from service import http
-from service.errors import Conflict, FeatureOff, Unavailable, Upstream
+from service.errors import Conflict, FeatureOff, Upstream
 from service.kernel.log import Log
 from service.ops import paging
 from service.ops.operations import Operations
@@ -17,12 +17,10 @@ from service.telegram.inbox import FailedUpdate, Failures, FailuresInTable
 from service.telegram.reply import Call
 from service.telegram.update import Undecodable
 
-# Results of the dispatcher after which there is nothing left to do: handled, or refused for good and told so.
-DONE = frozenset({"handled", "refused"})
-WHY_NOT = {
+# What the dispatcher may come back with that leaves the update where it is.
+NOT_HANDLED = {
     "parked": "It failed again; its error has been brought up to date.",
     "ignored": "Nothing in this release handles it.",
-    "flood": "This person has just sent too many updates; try again in a moment.",
 }
 
 log = Log("admin")
@@ -74,7 +72,7 @@ def described(failed: FailedUpdate) -> dict[str, object]:
 
 
 async def _handle_again(operations: Operations, failed: FailedUpdate) -> bytes:
-    """The answer's body, once there is one to be given."""
+    """The answer's body. Raises Conflict, and Unavailable where there would only be an apology."""
     if failed.replayed_at is not None:
         raise Conflict("It has been replayed already.")
     if failed.parked_at is None:
@@ -83,10 +81,8 @@ async def _handle_again(operations: Operations, failed: FailedUpdate) -> bytes:
         answer = await operations.dispatcher.replay(failed.body)
     except Undecodable as error:
         raise Conflict(f"This release cannot read it either: {error.message}") from None
-    if answer.result == "away":
-        raise Unavailable
-    if answer.result not in DONE:
-        raise Conflict(WHY_NOT.get(answer.result, "It did not go through."))
+    if answer.result in NOT_HANDLED:
+        raise Conflict(NOT_HANDLED[answer.result])
     return answer.body
 
 

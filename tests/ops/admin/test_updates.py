@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import orjson
 
-from service.feature import Feature
+from service.feature import Feature, reads
 from service.features import FEATURES
 from service.telegram import reply
 from service.telegram.reply import Reply
@@ -23,7 +23,7 @@ from tests.serving import ADMIN_TOKEN, Served, message, serving, telegram
 class Fragile:
     """A feature with a handler that writes, and fails while it is broken."""
 
-    def __init__(self) -> None:
+    def __init__(self, needs: str | None = None) -> None:
         self.broken = True
         self.effects = 0
         router = Router()
@@ -36,7 +36,8 @@ class Fragile:
             return reply.send(ctx.chat_id, "It works.")
 
         title = Text(en="Fragile", ru="Хрупкое")
-        self.features = (*FEATURES, Feature(name="fragile", title=title, router=router))
+        tables = {needs: reads("id")} if needs else {}
+        self.features = (*FEATURES, Feature(name="fragile", title=title, needs=tables, router=router))
 
 
 async def replay(served: Served, update_id: int) -> tuple[int, Any]:
@@ -112,11 +113,29 @@ async def test_when_the_answer_does_not_get_out_another_replay_sends_it(database
 
 async def test_two_operators_at_once_have_one_effect(database_url: str) -> None:
     fragile = Fragile()
+    async with (
+        telegram() as (_, base),
+        serving(database_url, features=fragile.features, TELEGRAM_API_BASE=base) as served,
+    ):
+        update_id = await park(served)
+        fragile.broken = False
+        done = await asyncio.gather(*(replay(served, update_id) for _ in range(5)))
+        assert 200 in {status for status, _ in done}
+        assert fragile.effects == 1
+
+
+async def test_a_feature_that_is_off_has_nothing_replayed(database_url: str, raw: asyncpg.Connection) -> None:
+    """Its apology is no answer: the update stays parked until the feature is back."""
+    fragile = Fragile(needs="fragile_things")
+    await raw.execute("CREATE TABLE fragile_things (id bigint)")
     async with serving(database_url, features=fragile.features) as served:
         update_id = await park(served)
         fragile.broken = False
-        await asyncio.gather(*(replay(served, update_id) for _ in range(5)))
-        assert fragile.effects == 1
+        await raw.execute("DROP TABLE fragile_things")
+        await served.operations.switchboard.refresh()
+        assert (await replay(served, update_id))[0] == 503
+        _, page = await served.get("/admin/updates/failed", admin=True)
+        assert [item["update_id"] for item in page["items"]] == [update_id]
 
 
 async def test_what_cannot_be_replayed(served: Served, raw: asyncpg.Connection) -> None:
