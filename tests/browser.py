@@ -42,10 +42,9 @@ async def chromium() -> AsyncIterator[Browser]:
 
 
 def watched(page: Page) -> list[str]:
-    """What goes wrong on a page from now on: errors of scripts, of the console, and requests that failed."""
+    """What goes wrong on a page from now on: errors of scripts, and whatever the console has in red."""
     faults: list[str] = []
     page.set_default_timeout(PATIENCE_MS)
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda line: faults.append(line.text) if line.type == "error" else None)
-    page.on("requestfailed", lambda request: faults.append(f"{request.url}: {request.failure}"))
     return faults

@@ -2,44 +2,28 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from service.sandbox import Person
+from tests.browser import watched
 from tests.sandbox.world import Bot, Telegram
-
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-QUIETLY = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 
 NASTY = "<img src=x onerror=alert(1)> & <b>"
 
 
 @pytest.fixture
-async def page(telegram: Telegram, bot: Bot) -> AsyncIterator[Page]:
+async def page(browser: Browser, telegram: Telegram, bot: Bot) -> AsyncIterator[Page]:
     """The page as the payer, and a check that no script failed or was refused."""
-    faults: list[str] = []
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=QUIETLY)
-        page = await browser.new_page(viewport={"width": 390, "height": 780})
-        page.set_default_timeout(10_000)
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("console", lambda line: faults.append(line.text) if line.type == "error" else None)
-        await page.goto(f"{telegram.base}#payer")
-        await expect(page.get_by_test_id("person-payer")).to_be_visible()  # the state has come
-        yield page
-        await browser.close()
+    page = await browser.new_page(viewport={"width": 390, "height": 780})
+    faults = watched(page)
+    await page.goto(f"{telegram.base}#payer")
+    await expect(page.get_by_test_id("person-payer")).to_be_visible()  # the state has come
+    yield page
+    await page.close()
     assert faults == []
 
 
