@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -17,6 +17,7 @@ from service.cli.migrate import tell
 from service.cli.table import print_table
 from service.config import Config
 from service.errors import Invalid, NotFound
+from service.kernel.clock import Clock
 from service.ops import catalog, paging
 from service.users import repo
 from service.users.user import User
@@ -82,7 +83,7 @@ def count(arguments: argparse.Namespace, config: Config) -> int:
 def list_recent(arguments: argparse.Namespace, config: Config) -> int:
     if not 0 < arguments.hours <= HOURS_MAX:
         raise Invalid(f"--hours must be more than 0 and at most {HOURS_MAX}")
-    size, since = paging.limit({"limit": arguments.limit}), datetime.now(UTC) - timedelta(hours=arguments.hours)
+    size, since = paging.limit({"limit": arguments.limit}), Clock().now() - timedelta(hours=arguments.hours)
     _print(over_connection(config, lambda conn: repo.list_recent_users(conn, since=since, page=size)))
     return 0
 
@@ -93,7 +94,7 @@ def export(arguments: argparse.Namespace, config: Config) -> int:
     tables = {one.relation: json.loads(one.rows, parse_float=Decimal) for one in exported}
     if not any(tables.values()):
         raise NotFound("There is no such user.")
-    told = {"user_id": arguments.id, "exported_at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "tables": tables}
+    told = {"user_id": arguments.id, "exported_at": f"{Clock().now():%Y-%m-%dT%H:%M:%SZ}", "tables": tables}
     print(json.dumps(told, ensure_ascii=False, indent=2, default=_exact))
     return 0
 

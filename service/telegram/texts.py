@@ -1,4 +1,4 @@
-"""What the door itself says to a person."""
+"""What the door itself says to a person. It knows no occasion: who says it when is the dispatcher's."""
 
 from service.text import Text
 

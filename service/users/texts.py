@@ -1,4 +1,4 @@
-"""What the bot says about itself and about a person's settings."""
+"""What the bot says about itself and about a person's settings. It knows no occasion: that is the handlers'."""
 
 from service.text import Text
 

@@ -39,8 +39,8 @@ def slow(_arguments: argparse.Namespace, config: Config) -> int:
     """By pg_stat_statements; where it is missing, what to do and which queries /metrics has the times of."""
     statements = over_connection(config, lambda conn: catalog.list_slow_statements(conn, page=SHOWN))
     if statements is None:
-        print("pg_stat_statements is not installed here: add it to shared_preload_libraries, restart, and")
-        print("CREATE EXTENSION pg_stat_statements. Until then /metrics has the times of the named queries:")
+        print("pg_stat_statements is not installed here: add it to shared_preload_libraries, restart,")
+        print("and run CREATE EXTENSION pg_stat_statements. Until then /metrics has the times of the named queries:")
         print("\n".join(f"  {name}" for name in sorted(queries.names())))
         return 0
     header = ("query", "calls", "mean ms", "max ms", "total ms", "rows")
