@@ -115,26 +115,27 @@ def _routes(operations: Operations, features: Sequence[Feature]) -> list[web.Rou
     return guard.around(routes)
 
 
-def run(config: Config) -> None:
+def run(config: Config, *, features: Sequence[Feature] = FEATURES) -> None:
     """Serve until SIGTERM or SIGINT. Raises ServiceError when development's database does not start."""
     logs.configure(config.log_level, config.log_format)
     with development.prepared(config) if config.development else nullcontext(config) as config:
         for secret in config.secrets():
             logs.hide(secret)
-        asyncio.run(serve(config))
+        asyncio.run(serve(config, features))
     logs.flush()
 
 
-async def serve(config: Config, on_ready: Callable[[int], None] = lambda _port: None) -> None:
+async def serve(config: Config, features: Sequence[Feature]) -> None:
     """Start, tell the port, and stop when the process is told to."""
     stop = _stop_signal()
-    app = build(config)
+    app = build(config, features=features)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
     await runner.setup()
     lifecycle = app[ASSEMBLY].operations.lifecycle
     site = web.TCPSite(runner, config.host, config.port)
     await site.start()
     lifecycle.phase = "serving"
+    log.info("serving", host=config.host, port=runner.addresses[0][1])
     registering = asyncio.create_task(_register(app[ASSEMBLY].operations))
     await stop.wait()
     log.info("stopping")

@@ -9,6 +9,8 @@ import itertools
 import re
 import secrets
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -48,8 +50,8 @@ PROCESS_ID = secrets.token_hex(4) + "-"
 _numbers = itertools.count(1)
 
 # What a door adds to its line in the log.
-LOG_FIELDS = web.RequestKey("log_fields", dict[str, object])
-NO_FIELDS: dict[str, object] = {}
+Fields = Callable[[], dict[str, object]]
+LOG_FIELDS: web.RequestKey[Fields] = web.RequestKey("log_fields")
 
 log = Log("http")
 
@@ -73,11 +75,14 @@ def observed(route: web.RouteDef) -> web.RouteDef:
             seconds_by_status[status] = histogram
         histogram.observe(seconds)
         if not quiet:
-            fields = {"method": request.method, "path": route.path, "status": status, "ms": round(seconds * 1000, 2)}
-            log.canonical("request", fields | request.get(LOG_FIELDS, NO_FIELDS))
+            log.canonical("request", partial(_fields, route, status, seconds, request.get(LOG_FIELDS, dict)))
         return response
 
     return web.route(route.method, route.path, handle)
+
+
+def _fields(route: web.RouteDef, status: int, seconds: float, more: Fields) -> dict[str, object]:
+    return {"method": route.method, "path": route.path, "status": status, "ms": round(seconds * 1000, 2), **more()}
 
 
 async def not_found(_request: web.Request) -> web.StreamResponse:

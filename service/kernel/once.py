@@ -20,7 +20,9 @@ class Once(Generic[K, V]):
     """Remembers the `most` latest answers that are worth it. An error is told to all who wait, and forgotten."""
 
     def __init__(self, most: int, *, worth_it: Callable[[V], bool]) -> None:
-        self._answers: OrderedDict[K, asyncio.Future[V]] = OrderedDict()
+        self._answers: OrderedDict[K, V] = OrderedDict()
+        # Of each question at work: what those who came meanwhile wait for; mostly nobody does.
+        self._at_work: dict[K, asyncio.Future[V] | None] = {}
         self._most = most
         self._worth_it = worth_it
 
@@ -29,33 +31,36 @@ class Once(Generic[K, V]):
 
         Those who wait hear Unavailable when the work was cancelled, or failed in a way that is not for the outside.
         """
-        earlier = self._answers.get(key)
-        if earlier is not None:
-            return await asyncio.shield(earlier), True
-        future = self._begin(key)
+        if key in self._answers:
+            return self._answers[key], True
+        if key in self._at_work:
+            return await asyncio.shield(self._outcome(key)), True
+        self._at_work[key] = None
         try:
             value = await work()
         except BaseException as error:
-            self._drop(key, future)
-            future.set_exception(error if isinstance(error, ServiceError) else Unavailable())
-            future.exception()  # told to those who wait for it; with nobody waiting it is no news
+            if waiting := self._at_work.pop(key):
+                waiting.set_exception(error if isinstance(error, ServiceError) else Unavailable())
+                waiting.exception()  # those who waited may have left
             raise
-        if not self._worth_it(value):
-            self._drop(key, future)
-        future.set_result(value)
+        self._remember(key, value)
+        if waiting := self._at_work.pop(key):
+            waiting.set_result(value)
         return value, False
 
     def forget(self, key: K) -> None:
-        """The next one who asks has the work done again."""
+        """The next one who asks has the work done again, or waits for what is at work."""
         self._answers.pop(key, None)
 
-    def _begin(self, key: K) -> asyncio.Future[V]:
-        future: asyncio.Future[V] = asyncio.get_running_loop().create_future()
-        self._answers[key] = future
+    def _outcome(self, key: K) -> asyncio.Future[V]:
+        outcome = self._at_work[key]
+        if outcome is None:
+            outcome = self._at_work[key] = asyncio.get_running_loop().create_future()
+        return outcome
+
+    def _remember(self, key: K, value: V) -> None:
+        if not self._worth_it(value):
+            return
+        self._answers[key] = value
         if len(self._answers) > self._most:
             self._answers.popitem(last=False)
-        return future
-
-    def _drop(self, key: K, future: asyncio.Future[V]) -> None:
-        if self._answers.get(key) is future:  # else it was forgotten, and somebody is at work again
-            del self._answers[key]

@@ -63,6 +63,9 @@ class Answer(NamedTuple):
     route: str
     result: str
 
+    def log_fields(self) -> dict[str, object]:
+        return {"kind": self.kind, "route": self.route, "result": self.result}
+
 
 # What was raised instead of an answer is measured as this.
 FAILED = Answer(b"", "unknown", "", "failed")
@@ -151,7 +154,9 @@ class Dispatcher:
         return await self._run(update, sender, self._route(update))
 
     async def _run(self, update: Update, sender: Sender, route: Route) -> bytes:
-        user = await self.people.ensure_user_exists(_profile(sender))
+        user = self.people.known(sender.id)
+        if user is None or not user.agrees_with(sender):
+            user = await self.people.ensure_user_exists(_profile(sender))
         if not user.is_active and update.in_private:
             await self.people.mark_active(sender.id, True)  # whoever writes can be written to
         context = self._context(update, sender, user.speaks)

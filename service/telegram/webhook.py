@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from hmac import compare_digest
 
-from aiohttp import web
+from aiohttp import hdrs, web
+from multidict import CIMultiDict
 
 from service import errors
 from service.http import LOG_FIELDS
@@ -19,6 +20,8 @@ from service.telegram.dispatch import Dispatcher
 PATH = "/telegram/webhook"
 SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105  # the header's name
 BODY_MAX = 1024 * 1024  # bytes; the largest update Telegram sends is a small fraction of it
+
+JSON = CIMultiDict({hdrs.CONTENT_TYPE: "application/json"})
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -33,10 +36,8 @@ def door(dispatcher: Dispatcher, secret: str) -> Handler:
         if not expected or not compare_digest(given, expected):
             raise errors.Forged("The secret token is wrong.")
         answer = await dispatcher.answer(await _read(request))
-        request[LOG_FIELDS] = dict[str, object](kind=answer.kind, route=answer.route, result=answer.result)
-        if not answer.body:
-            return web.Response()
-        return web.Response(body=answer.body, content_type="application/json")
+        request[LOG_FIELDS] = answer.log_fields
+        return web.Response(body=answer.body, headers=JSON) if answer.body else web.Response()
 
     return receive
 

@@ -6,7 +6,7 @@ It knows the users table's columns and nothing of where a user comes from.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import msgspec
 
@@ -21,6 +21,19 @@ class Profile(msgspec.Struct, frozen=True):
     first_name: str | None = None
     last_name: str | None = None
     language_code: str | None = None
+
+
+class Named(Protocol):
+    """Whatever tells of a person's names; None is "not told"."""
+
+    @property
+    def username(self) -> str | None: ...
+    @property
+    def first_name(self) -> str | None: ...
+    @property
+    def last_name(self) -> str | None: ...
+    @property
+    def language_code(self) -> str | None: ...
 
 
 class User(msgspec.Struct, frozen=True):
@@ -51,8 +64,8 @@ class User(msgspec.Struct, frozen=True):
         """What operators see: username, else full name, else User42."""
         return self.username or self.full_name or f"User{self.user_id}"
 
-    def agrees_with(self, profile: Profile) -> bool:
-        """Whether the row says already all that the profile tells."""
+    def agrees_with(self, profile: Named) -> bool:
+        """Whether the row says already all that is told."""
         return (
             (profile.username is None or profile.username == self.username)
             and (profile.first_name is None or profile.first_name == self.first_name)

@@ -54,8 +54,8 @@ class Log:
         """An error with its traceback: that of `error`, or of the exception being handled."""
         self._write(logging.ERROR, message, fields, error or sys.exception())
 
-    def canonical(self, message: str, fields: dict[str, object]) -> None:
-        """The one line of a request, at INFO, on the hot path: spelt out later, many at a time.
+    def canonical(self, message: str, fields: Callable[[], dict[str, object]]) -> None:
+        """The one line of a request, at INFO, on the hot path: `fields` is asked later, many lines at a time.
 
         Fields hold only words and numbers that our own code wrote: in JSON they are not searched for secrets.
         """
@@ -64,7 +64,7 @@ class Log:
             return
         handler = _json_handler()
         if handler is None:
-            self.info(message, **fields)
+            self.info(message, **fields())
         else:
             handler.take(Canonical(time.time(), logger.name, message, request_id.get(), fields))
 

@@ -6,6 +6,7 @@ It knows how a record is spelt; it knows nothing of secrets or of where the line
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from traceback import format_exception
@@ -40,14 +41,14 @@ class Canonical(NamedTuple):
     room: str
     message: str
     request_id: str | None
-    fields: dict[str, object]
+    fields: Callable[[], dict[str, object]]
 
 
 def canonical_json(line: Canonical) -> bytes:
     """As json_line, without the detour over a record."""
     at = datetime.fromtimestamp(line.at, UTC)
     head = {"ts": at, "level": "INFO", "room": line.room, "msg": line.message, "request_id": line.request_id}
-    return orjson.dumps(head | line.fields, option=orjson.OPT_UTC_Z)
+    return orjson.dumps(head | line.fields(), option=orjson.OPT_UTC_Z)
 
 
 def text_line(record: logging.LogRecord) -> str:
