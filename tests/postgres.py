@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import itertools
 import os
+import random
 import shutil
 import signal
 import socket
@@ -225,8 +226,11 @@ def place() -> Path:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """Below those that systems give to outgoing connections: still free after whoever listens there was restarted."""
+    while True:
+        port = random.randrange(12_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def children_of(pid: int) -> list[int]:

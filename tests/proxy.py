@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import socket
 import struct
 from types import TracebackType
@@ -19,6 +20,7 @@ class Proxy:
     chunk      bytes passed on at a time
     silent     nothing is passed on any more, in either direction, and nothing is closed
     cut_after  a request with these bytes reaches the server; its reply, and the connection, are lost
+    cuts       how many more times
     """
 
     def __init__(self, target: int) -> None:
@@ -27,6 +29,7 @@ class Proxy:
         self.chunk = CHUNK
         self.silent = False
         self.cut_after: bytes | None = None
+        self.cuts = math.inf
         self._links: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
 
     async def __aenter__(self) -> Self:
@@ -87,5 +90,11 @@ class Proxy:
                 for start in range(0, len(data), self.chunk):
                     sink.write(data[start : start + self.chunk])
                     await sink.drain()
-                if requests and self.cut_after and self.cut_after in data:
+                if requests and self._cuts(data):
                     link[0].transport.abort()
+
+    def _cuts(self, data: bytes) -> bool:
+        if not self.cut_after or self.cut_after not in data or not self.cuts:
+            return False
+        self.cuts -= 1
+        return True
