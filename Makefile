@@ -40,9 +40,12 @@ migration: $(VENV)/ready  ## make migration NAME=what: the files of the next one
 clean:  ## forget the virtual environment and the development database
 	rm -rf $(VENV) .ballast
 
-# The marker is written last: an installation that was cut off is done again.
+# The marker is written last: an installation that was cut off is done again, as is an environment without pip, which
+# Debian leaves behind where python3-venv is missing. From / because pyenv would insist on what .python-version names,
+# and that is for the platforms.
 $(VENV)/ready: requirements.txt requirements-dev.txt
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@cd / && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || (cd / && $(PYTHON) -m venv --clear "$(CURDIR)/$(VENV)")
 	@echo "installing what requirements-dev.txt names; once, about a minute"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
