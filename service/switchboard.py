@@ -55,7 +55,8 @@ class Switchboard:
             for feature in features
             for offer in feature.offers
         ]
-        self._probe: asyncio.Task[None] | None = None
+        self._upcoming: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
         self._due = asyncio.Event()
         self._listeners: list[Listener] = []
         self.probed_at: datetime | None = None
@@ -77,10 +78,13 @@ class Switchboard:
         return all(self.is_on(feature.name) for feature in self.features if job in feature.jobs)
 
     async def refresh(self) -> None:
-        """Probe now. Callers at the same moment share one probe; while the database is away the states stay."""
-        if self._probe is None or self._probe.done():
-            self._probe = asyncio.create_task(self._look())
-        await asyncio.wait([self._probe])  # a caller who leaves does not end it for the others
+        """Probe: what is so at the call is seen. Callers share the next probe; one that has begun may be too early.
+
+        While the database is away the states stay.
+        """
+        if self._upcoming is None:
+            self._upcoming = asyncio.create_task(self._look_in_turn())
+        await asyncio.wait([self._upcoming])  # a caller who leaves does not end it for the others
 
     async def run(self) -> None:
         """Probe until cancelled."""
@@ -90,6 +94,11 @@ class Switchboard:
                     await self._due.wait()
             self._due.clear()
             await self.refresh()
+
+    async def _look_in_turn(self) -> None:
+        async with self._turn:
+            self._upcoming = None
+            await self._look()
 
     async def _look(self) -> None:
         try:

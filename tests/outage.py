@@ -1,30 +1,12 @@
-"""Taking a database away from the service under test, and waiting for what must come true."""
+"""Taking a database away from the service under test, and giving it back."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import asyncpg
-
-# Far more than anything here takes, so that it is met by what never comes true, and by nothing else.
-PATIENCE_S = 20.0
-
-
-async def until(true: Callable[[], object], patience_s: float = PATIENCE_S) -> None:
-    """Return once it is true. Raises TimeoutError."""
-    async with asyncio.timeout(patience_s):
-        while not true():
-            await asyncio.sleep(0.005)
-
-
-async def until_answered(true: Callable[[], Awaitable[object]], patience_s: float = PATIENCE_S) -> None:
-    """The same for what has to be asked for."""
-    async with asyncio.timeout(patience_s):
-        while not await true():
-            await asyncio.sleep(0.02)
 
 
 @asynccontextmanager

@@ -11,11 +11,13 @@ from typing import Any
 import asyncpg
 import pytest
 
+from service import switchboard as switchboard_module
 from service.errors import FeatureOff
 from service.feature import Feature, Off, Offer, On, Rooms, State, owns
 from service.kernel import metrics
 from service.kernel.clock import Clock
-from service.kernel.database import Database
+from service.kernel.database import Connection, Database
+from service.kernel.database.schema import Schema
 from service.kernel.jobs import Job
 from service.switchboard import Switchboard
 from service.telegram.reply import NOTHING, Reply
@@ -177,6 +179,33 @@ async def test_looks_at_the_same_moment_are_one(db: Database, raw: asyncpg.Conne
     await asyncio.gather(*others)
     assert switchboard.states["diagnostics"] == MISSING
     assert await raw.fetchval(calls) == 1  # one connection was ever asked
+
+
+async def test_a_look_that_has_begun_is_too_early_for_who_asks_now(
+    db: Database, raw: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await raw.execute(CREATE)
+    looked, go_on = asyncio.Event(), asyncio.Event()
+    really = switchboard_module.probe
+
+    async def slowly(conn: Connection, relations: frozenset[str]) -> Schema:
+        found = await really(conn, relations)
+        looked.set()
+        await go_on.wait()
+        return found
+
+    monkeypatch.setattr(switchboard_module, "probe", slowly)
+    switchboard = switchboard_on(db, NEVER_S)
+    early = asyncio.create_task(switchboard.refresh())
+    await looked.wait()
+    await raw.execute("DROP TABLE generation_events")
+    asked = asyncio.create_task(switchboard.refresh())
+    await asyncio.sleep(0)
+    go_on.set()
+    await early
+    assert switchboard.states["diagnostics"] == On()
+    await asked
+    assert switchboard.states["diagnostics"] == MISSING
 
 
 async def test_states_stay_while_the_database_is_away(db: Database, database_url: str, raw: asyncpg.Connection) -> None:

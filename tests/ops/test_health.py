@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from service.features import FEATURES
-from tests.outage import away, until
+from tests.outage import away
 from tests.postgres import Cluster
 from tests.serving import Served, serving
+from tests.waiting import until
 
 # What CONTRACT promises of readiness, in seconds, whatever the database does.
 PROMISED_S = 2.0

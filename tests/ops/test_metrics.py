@@ -6,8 +6,9 @@ import asyncpg
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.cast import PAYER
-from tests.outage import away, until, until_answered
+from tests.outage import away
 from tests.serving import Served
+from tests.waiting import until
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -62,7 +63,7 @@ async def test_the_loop_is_watched(served: Served) -> None:
     async def seen() -> bool:
         return read(await scraped(served), "loop_lag_seconds_count") > 0
 
-    await until_answered(seen)
+    await until(seen)
 
 
 async def test_the_database_away(served: Served, database_url: str) -> None:

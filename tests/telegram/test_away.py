@@ -14,9 +14,10 @@ import pytest
 from service import errors
 from service.telegram.webhook import PATH, SECRET_HEADER
 from tests.cast import FRIEND, PAYER, STRANGER
-from tests.outage import away, until, until_answered
+from tests.outage import away
 from tests.serving import SECRET, Served, message, pressed, serving, update_ids
 from tests.telegram.trial import Trial
+from tests.waiting import until
 
 SORRY = {"en": "⚠️ Database temporarily unavailable", "ru": "⚠️ База временно недоступна"}
 
@@ -142,7 +143,7 @@ async def test_a_stuck_statement_ends_within_the_budget(database_url: str, raw: 
         assert body["text"] == SORRY["en"]
         assert 0.9 < time.perf_counter() - started < 5
         await raw.execute("ROLLBACK")
-        await until_answered(lambda: _came_through(served))
+        await until(lambda: _came_through(served))
     assert trial.runs == 1
 
 

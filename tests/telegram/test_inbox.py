@@ -14,7 +14,7 @@ from service.kernel.clock import Clock
 from service.kernel.database import Database
 from service.telegram import inbox
 from service.telegram.inbox import Claims, ClaimsInTable, Failures, FailuresInTable
-from tests.outage import until_answered
+from tests.waiting import until
 
 BOT, OTHER_BOT = 4242, 4243
 BIG = 2**62
@@ -76,7 +76,7 @@ async def test_a_rival_waits_for_the_commit_and_then_reads_the_answer(db: Databa
     winner = asyncio.create_task(slow())
     await claimed.wait()
     loser = asyncio.create_task(rival())
-    await until_answered(lambda: raw.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+    await until(lambda: raw.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
     go_on.set()
     assert await winner
     assert await loser == (False, b"the answer")

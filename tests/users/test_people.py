@@ -16,8 +16,8 @@ from service.users import people, repo
 from service.users.people import People
 from service.users.user import EnsuredUser, Profile
 from tests.cast import PAYER
-from tests.outage import until, until_answered
 from tests.users.statements import sent
+from tests.waiting import until
 
 TTL_S = 600.0
 ENSURE = "users.ensure_users"
@@ -134,7 +134,7 @@ async def test_what_one_process_does_is_noticed_by_the_other(database_url: str) 
         async def noticed() -> bool:
             return not (await other.ensure_user_exists(ME)).is_active
 
-        await until_answered(noticed)
+        await until(noticed)
 
 
 async def test_many_changes_at_once_are_noticed(here: People, raw: asyncpg.Connection) -> None:
@@ -215,7 +215,7 @@ async def test_one_inserted_by_a_rival_meanwhile_is_found_by_asking_again(
     await transaction.start()
     await raw.execute("INSERT INTO users (user_id, username) VALUES (1, 'same')")
     asking = asyncio.create_task(here.ensure_user_exists(Profile(1, "same")))
-    await until_answered(lambda: raw.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+    await until(lambda: raw.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
     await transaction.commit()
     user = await asking
     assert (user.username, user.created) == ("same", False)

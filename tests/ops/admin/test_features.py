@@ -8,8 +8,9 @@ from typing import Any
 import asyncpg
 
 from service.features import FEATURES
-from tests.outage import away, until
+from tests.outage import away
 from tests.serving import ADMIN_TOKEN, Served
+from tests.waiting import until
 
 
 async def refresh(served: Served) -> tuple[int, Any]:

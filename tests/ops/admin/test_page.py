@@ -9,8 +9,9 @@ import asyncpg
 
 from service.ops.admin.html import document, tag
 from tests.browser import watched
-from tests.outage import away, until
+from tests.outage import away
 from tests.serving import ADMIN_TOKEN, Served
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser
