@@ -157,7 +157,7 @@ class Room:
             raised = translate(error, self.violations)
             if raised is error:
                 raise
-            raise raised from error
+            raise raised from None
         finally:
             _observe(statement, time.perf_counter() - started, conn.slow_query_s)
 

@@ -51,11 +51,22 @@ _GONE = re.compile("closed|closing|released")
 
 
 def translate(error: BaseException, violations: Violations | None = None) -> BaseException:
-    """The domain error for a driver's error; anything else comes back as it is."""
+    """The domain error for a driver's error, with a note of what that was; anything else comes back as it is.
+
+    It is to be raised `from None`: what the driver says may quote a parameter, a row, an address or a user, and
+    whoever logs an error logs what it came from.
+    """
+    translated = _translated(error, violations or {})
+    if translated is not error:
+        translated.add_note(f"{type(error).__name__} {getattr(error, 'constraint_name', None) or ''}".rstrip())
+    return translated
+
+
+def _translated(error: BaseException, violations: Violations) -> BaseException:
     if isinstance(error, errors.ServiceError):
         return error
     if isinstance(error, asyncpg.PostgresError):
-        return _from_server(error, violations or {})
+        return _from_server(error, violations)
     if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError):
         return _from_client(error)
     if isinstance(error, TimeoutError):
@@ -79,6 +90,8 @@ def _from_server(error: Any, violations: Violations) -> BaseException:
         kind = errors.TransactionConflict  # a cached plan outlived an ALTER TABLE; the next try plans anew
     if kind is errors.SchemaDrift:
         return kind(error.message)  # "relation ... does not exist": names a table, carries no value
+    if kind is None:
+        error.detail = None  # it quotes rows, and would be logged with the rest
     return kind() if kind else cast(BaseException, error)
 
 

@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
+from traceback import format_exception
 
 import asyncpg
 import pytest
@@ -94,7 +95,8 @@ async def test_a_wrong_password_is_an_outage_that_ends(own_cluster: Cluster, cap
             await answers(database)
         await raw.execute("ALTER ROLE payer PASSWORD 'correct-horse'")
         await until(lambda: came_back(database), within=BACK_WITHIN_S)
-        shown = f"{caplog.text} {caught.value!r} {database.status()!r} {database.settings!r}"
+        logged = "".join(format_exception(caught.value))
+        shown = f"{caplog.text} {logged} {database.status()!r} {database.settings!r}"
     assert [secret for secret in ("payer", "horse", "127.0.0.1", str(own_cluster.port)) if secret in shown] == []
     await raw.close()
 
@@ -243,7 +245,7 @@ async def test_a_lone_server_that_takes_no_writes_is_still_read(own_cluster: Clu
         try:
             await write(notes, "refused")
         except errors.ConnectionLost as error:
-            return isinstance(error.__cause__, asyncpg.ReadOnlySQLTransactionError)
+            return isinstance(error.__context__, asyncpg.ReadOnlySQLTransactionError)
         return False
 
     await until(refuses)

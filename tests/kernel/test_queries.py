@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from traceback import format_exception
 from typing import Any
 
 import asyncpg
@@ -191,9 +192,9 @@ async def test_errors_come_out_translated(things: queries.Room, conn: Any) -> No
     await add(conn, thing=1, label="a")
     with pytest.raises(errors.Forged) as caught:
         async with conn.transaction():
-            await add(conn, thing=1, label="a-secret")
-    assert isinstance(caught.value.__cause__, asyncpg.UniqueViolationError)
-    assert "secret" not in str(caught.value)
+            await add(conn, thing=1, label="".join(("a-", "secret")))
+    assert isinstance(caught.value.__context__, asyncpg.UniqueViolationError)
+    assert "a-secret" not in "".join(format_exception(caught.value))
     with pytest.raises(errors.Invalid):
         await add(conn, thing="not a number", label="a")
 

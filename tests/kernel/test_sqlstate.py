@@ -78,8 +78,13 @@ async def test_drift_says_what_is_missing(conn: asyncpg.Connection, statement: s
 
 async def test_a_fault_of_ours_stays_what_it_is(conn: asyncpg.Connection) -> None:
     with pytest.raises(asyncpg.PostgresSyntaxError) as caught:
-        await conn.execute("SELEKT 1")
+        async with conn.transaction():
+            await conn.execute("SELEKT 1")
     assert translate(caught.value) is caught.value
+    with pytest.raises(asyncpg.RaiseError) as caught:
+        await conn.execute(f"DO $$ BEGIN RAISE 'no' USING DETAIL = '{SECRET}'; END $$")
+    assert translate(caught.value) is caught.value
+    assert SECRET not in str(caught.value)
     key_error = KeyError("x")
     assert translate(key_error) is key_error
 

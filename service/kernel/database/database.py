@@ -142,7 +142,7 @@ class Database:
                 await self._give_back(connection)
             if raised is error:
                 raise
-            raise raised from error
+            raise raised from None
         else:
             await self._give_back(connection)
 
@@ -194,13 +194,13 @@ class Database:
         except DRIVER_ERRORS as error:
             await self._observe(error)
             if not await self._prober.verdict():
-                raise DatabaseAway from error
+                raise DatabaseAway from None
             return None
         return connection
 
     async def _observe(self, error: BaseException) -> BaseException:
         """Count a driver's error, act on what it says about our connections, and translate it."""
-        driver = error.__cause__ if isinstance(error, ServiceError) else error
+        driver = error.__context__ if isinstance(error, ServiceError) else error
         if isinstance(driver, DRIVER_ERRORS):
             metrics.DB_ERRORS.labels(sqlstate_class(driver)).inc()
         raised = translate(error)

@@ -54,7 +54,7 @@ async def _measured(conn: Connection, statement: Statement, arguments: list[str 
         async with _rolled_back(conn):
             return await _explain(conn, arguments=arguments)
     except Invalid as error:
-        raise Invalid(f"{statement.full_name}: {error.__cause__ or error}") from None
+        raise Invalid(f"{statement.full_name}: {error.__context__ or error}") from None
 
 
 @asynccontextmanager

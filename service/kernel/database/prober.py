@@ -154,7 +154,7 @@ class Prober:
 
     def _went_away(self, error: Exception) -> None:
         """The reason is the kind of the driver's error: its words may carry an address or a user."""
-        cause = error.__cause__ if isinstance(error, ServiceError) else error
+        cause = error.__context__ if isinstance(error, ServiceError) else error
         reason = type(cause or error).__name__
         if self.reachable or reason != self.reason:
             log.warning("database away", reason=reason)
