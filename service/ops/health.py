@@ -30,10 +30,16 @@ def routes(operations: Operations) -> list[web.RouteDef]:
 
 def why_not_ready(operations: Operations) -> str:
     """Empty when the doors can do their work."""
-    if operations.lifecycle.phase != "serving":
-        return operations.lifecycle.phase
+    phase = operations.lifecycle.phase
+    return _what_is_down(operations) if phase == "serving" else phase
+
+
+def _what_is_down(operations: Operations) -> str:
+    """Without which hardly anything works; empty when it is all there."""
     if not operations.database.reachable:
         return "database away"
+    if operations.switchboard.probed_at is None:  # a database that came after us
+        return "tables not looked at yet"
     essential = operations.switchboard.mounted.essential
     return "" if essential.state == "on" else essential.reason
 
@@ -53,7 +59,7 @@ def describe(operations: Operations) -> dict[str, object]:
 
 def status(operations: Operations) -> str:
     """healthy; degraded when a feature is off; unhealthy when hardly anything works."""
-    if not operations.database.reachable or operations.switchboard.mounted.essential.state == "off":
+    if _what_is_down(operations):
         return "unhealthy"
     degraded = any(state.state == "off" for state in operations.switchboard.states.values())
     return "degraded" if degraded else "healthy"
