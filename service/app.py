@@ -47,6 +47,8 @@ FLOOD_BURST = 10
 FLOOD_RATE = 2.0
 # Heroku and Render kill 30 s after SIGTERM; what is under way has a door's budget of 5 s.
 SHUTDOWN_TIMEOUT_S = 20.0
+# Who is refused before the whole body came may go on sending for so long, in order to hear the refusal.
+LINGER_S = 2.0
 # Telegram not reached at start is no reason not to serve: the webhook that is set stays.
 REGISTER_RETRY_S = 5.0
 
@@ -129,7 +131,7 @@ async def serve(config: Config, features: Sequence[Feature]) -> None:
     """Start, tell the port, and stop when the process is told to."""
     stop = _stop_signal()
     app = build(config, features=features)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S, lingering_time=LINGER_S)
     await runner.setup()
     lifecycle = app[ASSEMBLY].operations.lifecycle
     site = web.TCPSite(runner, config.host, config.port)

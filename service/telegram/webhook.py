@@ -15,6 +15,7 @@ from multidict import CIMultiDict
 
 from service import errors
 from service.http import LOG_FIELDS
+from service.kernel.budget import Budget
 from service.telegram.dispatch import Dispatcher
 
 PATH = "/telegram/webhook"
@@ -35,17 +36,18 @@ def door(dispatcher: Dispatcher, secret: str) -> Handler:
         given = request.headers.get(SECRET_HEADER, "").encode(errors="surrogateescape")
         if not expected or not compare_digest(given, expected):
             raise errors.Forged("The secret token is wrong.")
-        answer = await dispatcher.answer(await _read(request))
+        answer = await dispatcher.answer(await _read(request, dispatcher.budget))
         request[LOG_FIELDS] = answer.log_fields
         return web.Response(body=answer.body, headers=JSON) if answer.body else web.Response()
 
     return receive
 
 
-async def _read(request: web.Request) -> bytes:
-    """The application bounds what is read."""
+async def _read(request: web.Request, budget: Budget) -> bytes:
+    """The application bounds how much is read, the budget for how long; most bodies come with their head."""
+    body = request.read()
     try:
-        return await request.read()
+        return await (body if request.content.is_eof() else budget.spend(body))
     except web.HTTPRequestEntityTooLarge:
         raise errors.TooLarge("An update has at most 1 MiB.") from None
     except web.RequestPayloadError:  # cut off, or not packed as it says

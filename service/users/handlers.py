@@ -5,7 +5,7 @@ It knows what to answer; it knows no SQL and no HTTP.
 
 from __future__ import annotations
 
-from service.errors import Invalid, UserMissing
+from service.errors import Invalid, NotFound, UserMissing
 from service.feature import Menu
 from service.telegram import reply
 from service.telegram.reply import NOTHING, Reply
@@ -45,7 +45,10 @@ async def show_help(ctx: Context, _update: Update) -> Reply:
 @router.button(texts.LANGUAGE_BUTTON)
 async def offer_languages(ctx: Context, _update: Update) -> Reply:
     """Reads the row past the cache: what is offered must be what is stored."""
-    user = await ctx.of(People).get(ctx.user_id)
+    try:
+        user = await ctx.of(People).get(ctx.user_id)
+    except NotFound:  # deleted by hand, and nobody told us
+        raise UserMissing from None
     buttons = [(texts.LANGUAGE_NAMES[language], f"language:{language}") for language in LANGUAGES]
     text = texts.CHOOSE_LANGUAGE.in_(user.speaks)
     return reply.send(ctx.chat_id, text, reply_markup=reply.inline_keyboard([buttons]))

@@ -64,8 +64,13 @@ class Traffic:
 
 
 @asynccontextmanager
-async def traffic(processes: Sequence[Process], *texts: str, clients: int = 4) -> AsyncIterator[Traffic]:
-    """Clients that send the texts in turn to the processes in turn, until the block ends and all are answered."""
+async def traffic(
+    processes: Sequence[Process], *texts: str, clients: int = 4, pause_s: float = PAUSE_S
+) -> AsyncIterator[Traffic]:
+    """Clients that send the texts in turn to the processes in turn, until the block ends and all are answered.
+
+    A client who gets no answer leaves.
+    """
     sent, ending = Traffic(), asyncio.Event()
 
     async def talk(number: int) -> None:
@@ -74,8 +79,11 @@ async def traffic(processes: Sequence[Process], *texts: str, clients: int = 4) -
                 return
             text, process = texts[turn % len(texts)], processes[turn % len(processes)]
             update, at = message(next(passers_by), text), time.monotonic()
-            sent.told.append(Told(text, update, at, await answered(process, update)))
-            await asyncio.sleep(PAUSE_S)
+            told = Told(text, update, at, await answered(process, update))
+            sent.told.append(told)
+            if told.answer is None:
+                return
+            await asyncio.sleep(pause_s)
 
     async with asyncio.TaskGroup() as group:
         for number in range(clients):
