@@ -209,7 +209,7 @@ async def test_a_look_that_has_begun_is_too_early_for_who_asks_now(
 
 
 async def test_states_stay_while_the_database_is_away(db: Database, database_url: str, raw: asyncpg.Connection) -> None:
-    switchboard = switchboard_on(db)
+    switchboard = switchboard_on(db, NEVER_S)
     await raw.execute(CREATE)
     async with probing(switchboard):
         before = switchboard.states

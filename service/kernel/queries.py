@@ -19,6 +19,7 @@ pg_stat_activity. tests/test_sql.py holds the columns and types that PostgreSQL 
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -159,7 +160,9 @@ class Room:
                 raise
             raise raised from None
         finally:
-            _observe(statement, time.perf_counter() - started, conn.slow_query_s)
+            # A connection that the server closed meanwhile is no longer there to be asked.
+            slow_after_s = getattr(conn, "slow_query_s", math.inf)
+            _observe(statement, time.perf_counter() - started, slow_after_s)
 
 
 rooms: dict[str, Room] = {}

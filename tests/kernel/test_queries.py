@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from traceback import format_exception
@@ -13,8 +14,10 @@ import pytest
 
 from service import errors
 from service.kernel import metrics, queries
+from service.kernel.database import Database
 from service.kernel.log import RateLimited
 from service.kernel.queries import MalformedSql, parse
+from tests.waiting import until
 
 HEADER = "-- A room.\n-- Owns: things\n-- Reads: users, others\n\n"
 
@@ -197,6 +200,26 @@ async def test_errors_come_out_translated(things: queries.Room, conn: Any) -> No
     assert "a-secret" not in "".join(format_exception(caught.value))
     with pytest.raises(errors.Invalid):
         await add(conn, thing="not a number", label="a")
+
+
+async def test_a_connection_that_is_gone_is_no_fault_of_the_query(
+    things: queries.Room, db: Database, raw: asyncpg.Connection
+) -> None:
+    sleep = things.value("sleep", str)
+    with pytest.raises(errors.ConnectionLost):
+        async with db.acquire() as conn:
+            await raw.execute("SELECT pg_terminate_backend($1)", conn.get_server_pid())
+            await until(conn.is_closed)
+            await sleep(conn, seconds=0.0)
+    with pytest.raises(errors.ConnectionLost):
+        async with db.acquire() as conn:
+            pid = conn.get_server_pid()
+            sleeping = asyncio.create_task(sleep(conn, seconds=60.0))
+            await until(
+                lambda: raw.fetchval("SELECT true FROM pg_stat_activity WHERE pid = $1 AND state = 'active'", pid)
+            )
+            await raw.execute("SELECT pg_terminate_backend($1)", pid)
+            await sleeping
 
 
 async def test_each_query_is_measured(things: queries.Room, conn: Any) -> None:
