@@ -89,9 +89,7 @@ def both() -> Iterator[tuple[int, int, int]]:
         environ = {**ENVIRONMENT, "DATABASE_URL": database.dsn(), "PORT": str(full)}
         log = Path(folder, "log")
         pid = stack.enter_context(server("-m", "service", "run", port=full, environ=environ, log=log))
-        stack.enter_context(
-            server("-m", "benchmarks.bare", str(bare), port=bare, environ=dict(os.environ), log=log)
-        )
+        stack.enter_context(server("-m", "benchmarks.bare", str(bare), port=bare, environ=dict(os.environ), log=log))
         yield full, bare, pid
 
 
