@@ -26,7 +26,7 @@ def explained(connection: psycopg.Connection[Any], statement: Statement, *values
         connection.execute(f"PREPARE tested AS {statement.text}".encode())
         try:
             explain = sql.SQL("EXPLAIN (VERBOSE, FORMAT JSON) EXECUTE tested{}").format(call)
-            return connection.execute(explain).fetchone()[0][0]["Plan"]  # type: ignore[index]
+            return connection.execute(explain).fetchone()[0][0]["Plan"]
         finally:
             connection.execute("DEALLOCATE tested")
 

@@ -81,7 +81,7 @@ def full_of_trigrams(debian_url: str) -> Iterator[psycopg.Connection[Any]]:
 
 @pytest.fixture(params=["generic", "custom"])
 def mode(request: pytest.FixtureRequest) -> Mode:
-    return request.param  # type: ignore[no-any-return]
+    return request.param
 
 
 @pytest.mark.parametrize(

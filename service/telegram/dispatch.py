@@ -39,6 +39,8 @@ from service.users.user import Profile
 REMEMBERED_MAX = 4_096
 # What fails for a reason that may be gone the next moment is tried once more within the same request.
 HEALABLE = (errors.SchemaDrift, errors.UserMissing, errors.TransactionConflict, errors.ConnectionLost)
+# A rival that waits for our rows must wake before we take them again, or it collides with us once more.
+AFTER_CONFLICT_S = 0.05
 # What people send as fast as they tap. Money, checkouts and blocks are never dropped.
 CHATTER = frozenset({"message", "group_message", "callback_query"})
 # Answers that did nothing. When the update comes again all the same, they did not arrive: it gets another chance.
@@ -150,6 +152,8 @@ class Dispatcher:
                 await self.switchboard.refresh()
             if isinstance(error, errors.UserMissing):
                 self.people.forget(sender.id)
+            if isinstance(error, errors.TransactionConflict):
+                await asyncio.sleep(AFTER_CONFLICT_S)
         self._require_essential()
         return await self._run(update, sender, self._route(update))
 
