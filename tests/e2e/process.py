@@ -109,8 +109,11 @@ class Process:
         """What /health says of one feature."""
         return dict((await self.get("/health"))[1]["features"][name])
 
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
     def terminate(self) -> None:
-        self._process.send_signal(signal.SIGTERM)
+        self.send(signal.SIGTERM)
 
     async def kill(self) -> None:
         """At once, whatever it is doing."""

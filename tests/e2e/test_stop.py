@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections import Counter
 
 import aiohttp
 import asyncpg
+import pytest
 
 from tests.cast import CAST
 from tests.e2e.conftest import Start
-from tests.e2e.process import Process
+from tests.e2e.process import SERVICE, Process
 from tests.e2e.traffic import Told, passers_by, traffic
-from tests.postgres import free_port
+from tests.postgres import Cluster, free_port
 from tests.serving import telegram
 from tests.waiting import until
 
 # With nothing to wait for; a platform gives 30 s.
 AT_ONCE_S = 5.0
+# What is under way has two seconds and a last word, the pool five to close.
+STOPS_WITHIN_S = 15.0
 
 
 async def is_not_ready(process: Process) -> bool:
@@ -79,6 +83,22 @@ async def test_what_is_under_way_is_finished_and_more_sigterms_change_nothing(
     assert await process.ended(AT_ONCE_S) == 0
     assert len(process.log(msg="stopping")) == len(process.log(msg="stopped")) == 1
     assert process.log(level="ERROR") == []
+
+
+async def test_a_frozen_database_does_not_hold_up_the_end(start: Start, own_cluster: Cluster) -> None:
+    process = await start(own_cluster.dsn(), SERVICE, MIGRATE_ON_START="on", DOOR_TIMEOUT="2")
+    async with traffic([process], "/start") as sent:
+        await sent.more(20)
+        await asyncio.to_thread(own_cluster.freeze)
+        process.terminate()
+        assert await process.ended(STOPS_WITHIN_S) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_without_a_database_it_stops_at_once(start: Start, number: signal.Signals) -> None:
+    process = await start("postgresql://127.0.0.1:9/nowhere", SERVICE, ready=False)
+    process.send(number)
+    assert await process.ended(AT_ONCE_S) == 0
 
 
 async def everybody_waits(database_url: str) -> bool:
