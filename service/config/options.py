@@ -69,7 +69,13 @@ OPTIONS = (
     Option("DB_POOL_SIZE", "5", parse.whole(1, 1000), "older spelling of DB_POOL_MIN", shown=None),
     Option("DB_MAX_OVERFLOW", "15", parse.whole(0, 1000), "with DB_POOL_SIZE: DB_POOL_MAX", shown=None),
     Option("DB_COMMAND_TIMEOUT", "30", _DEADLINE, "seconds per statement", shown="database.command_timeout"),
-    Option("DB_ACQUIRE_TIMEOUT", "5", _DEADLINE, "seconds to wait for one", shown="database.acquire_timeout"),
+    Option(
+        "DB_ACQUIRE_TIMEOUT",
+        "5",
+        _DEADLINE,
+        "seconds to wait for one, half of DOOR_TIMEOUT at most",
+        shown="database.acquire_timeout",
+    ),
     Option(
         "DB_POOLER",
         "none",

@@ -71,7 +71,8 @@ async def test_it_comes_and_goes(own_cluster: Cluster, caplog: pytest.LogCapture
         await asyncio.to_thread(own_cluster.start)
         await until(lambda: prober.reachable, within=2.0)
         assert (prober.since.day, prober.reason) == (3, "")
-    told = [record.getMessage() for record in caplog.records if record.name == "database"]
+    lines = [record.getMessage() for record in caplog.records if record.name == "database"]
+    told = [line for line in lines if line != "slow query"]  # of a ping, where the machine is busy
     assert told[0] == told[-1] == "database reachable"
     assert set(told[1:-1]) == {"database away"}
     assert "127.0.0.1" not in caplog.text
