@@ -26,6 +26,12 @@ CREATE TABLE IF NOT EXISTS failed_updates (
     CONSTRAINT failed_updates_attempts_positive CHECK (attempts > 0)
 );
 
+-- What operators page through, and what is swept: each reads only the rows that it is about.
+CREATE INDEX IF NOT EXISTS failed_updates_waiting_idx ON failed_updates (bot_id, parked_at DESC, update_id DESC)
+WHERE parked_at IS NOT NULL AND replayed_at IS NULL;
+CREATE INDEX IF NOT EXISTS failed_updates_mended_idx ON failed_updates (failed_at)
+WHERE parked_at IS NULL;
+
 COMMENT ON TABLE processed_updates IS 'Updates whose effect is committed; the row commits with the effect.';
 COMMENT ON COLUMN processed_updates.bot_id IS 'The bot that the update was for.';
 COMMENT ON COLUMN processed_updates.update_id IS 'Telegram''s number of the update, unique per bot.';

@@ -56,6 +56,8 @@ HOT: list[tuple[str, tuple[object, ...], set[str]]] = [
     ("telegram.prune_processed", ("2000-01-01Z", 5_000), {"processed_updates_created_at_idx"}),
     ("telegram.record_failure", (1, 5, "body", "error", 3), {"failed_updates_pkey"}),
     ("telegram.get_failed", (1, 5), {"failed_updates_pkey"}),
+    ("telegram.list_failed", (1, SOON, 0, 50), {"failed_updates_waiting_idx"}),
+    ("telegram.prune_failures", (SOON, 5_000), {"failed_updates_mended_idx"}),
 ]
 
 
