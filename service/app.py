@@ -52,6 +52,8 @@ LINGER_S = 2.0
 # Telegram not reached at start is no reason not to serve: the webhook that is set stays.
 REGISTER_RETRY_S = 5.0
 
+Welcome = Callable[[Config, int], None]
+
 log = logs.Log("app")
 
 
@@ -73,8 +75,8 @@ def build(config: Config, *, features: Sequence[Feature] = FEATURES, clock: Cloc
     app = web.Application(client_max_size=webhook.BODY_MAX)
     app[ASSEMBLY] = assembly
     app.router.add_routes([http.observed(route) for route in _routes(operations, features)])
-    if config.telegram_bot_token == development.SANDBOX_TOKEN:
-        Sandbox(config.telegram_bot_token).mount(app)
+    if development.uses_sandbox(config):
+        Sandbox(development.SANDBOX_TOKEN).mount(app)
     app.router.add_routes([http.observed(web.route("*", "/{path:.*}", http.not_found))])
     app.cleanup_ctx.extend([loop_lag, _client, _database, _migrations, _features, _jobs, _polling])
     return app
@@ -117,18 +119,21 @@ def _routes(operations: Operations, features: Sequence[Feature]) -> list[web.Rou
     return guard.around(routes)
 
 
-def run(config: Config, *, features: Sequence[Feature] = FEATURES) -> None:
-    """Serve until SIGTERM or SIGINT. Raises ServiceError when development's database does not start."""
+def run(config: Config, *, features: Sequence[Feature] = FEATURES, welcome: Welcome | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; once the doors are open, `welcome` is told the settings and the port.
+
+    Raises ServiceError when development's database does not start.
+    """
     logs.configure(config.log_level, config.log_format)
     with development.prepared(config) if config.development else nullcontext(config) as config:
         for secret in config.secrets():
             logs.hide(secret)
-        asyncio.run(serve(config, features))
+        asyncio.run(serve(config, features, welcome))
     logs.flush()
 
 
-async def serve(config: Config, features: Sequence[Feature]) -> None:
-    """Start, tell the port, and stop when the process is told to."""
+async def serve(config: Config, features: Sequence[Feature], welcome: Welcome | None) -> None:
+    """Start, say so, and stop when the process is told to."""
     stop = _stop_signal()
     app = build(config, features=features)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S, lingering_time=LINGER_S)
@@ -137,7 +142,10 @@ async def serve(config: Config, features: Sequence[Feature]) -> None:
     site = web.TCPSite(runner, config.host, config.port)
     await site.start()
     lifecycle.phase = "serving"
-    log.info("serving", host=config.host, port=runner.addresses[0][1])
+    port: int = runner.addresses[0][1]
+    log.info("serving", host=config.host, port=port)
+    if welcome is not None:
+        welcome(config, port)
     registering = asyncio.create_task(_register(app[ASSEMBLY].operations))
     await stop.wait()
     log.info("stopping")

@@ -22,8 +22,8 @@ SANDBOX_TOKEN = "1:sandbox-token-of-a-bot-that-lives-on-this-machine"  # noqa: S
 
 
 def uses_sandbox(config: Config) -> bool:
-    """Without a token there is no bot to talk to but the sandbox's."""
-    return config.development and config.telegram_bot_token is None
+    """Without a token of its own there is no bot to talk to but the sandbox's."""
+    return config.development and config.telegram_bot_token in (None, SANDBOX_TOKEN)
 
 
 @contextmanager

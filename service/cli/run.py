@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from service import app
+from service import app, development
 from service.config import Config
 
 
@@ -17,5 +17,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def serve(_arguments: argparse.Namespace, config: Config) -> int:
-    app.run(config)
+    app.run(config, welcome=welcome if config.development else None)
     return 0
+
+
+def welcome(config: Config, port: int) -> None:
+    """Where a developer finds everything. Production prints no token."""
+    here = f"http://127.0.0.1:{port}"
+    lines = {"chat page": f"{here}/sandbox"} if development.uses_sandbox(config) else {}
+    lines |= {"operators": f"{here}/admin", "their token": config.admin_token or "", "health": f"{here}/health"}
+    print("\n".join(f"  {name:<12} {value}" for name, value in lines.items()), flush=True)

@@ -202,11 +202,7 @@ def _update(failed: FailedUpdate) -> Html:
 
 
 def _footer(operations: Operations) -> Html:
-    chat = (
-        (("Chat with the bot", "/sandbox"),)
-        if operations.config.telegram_bot_token == development.SANDBOX_TOKEN
-        else ()
-    )
+    chat = (("Chat with the bot", "/sandbox"),) if development.uses_sandbox(operations.config) else ()
     return tag("footer", *(tag("a", text, href=href) for text, href in (*LINKS, *chat)))
 
 
