@@ -16,6 +16,7 @@ import pytest
 
 from tests.e2e.counting import TABLE
 from tests.e2e.process import COUNTING, PRODUCTION, ROOT, START_WITHIN_S, Process, running
+from tests.serving import ADMIN_TOKEN, SECRET, TOKEN
 from tests.waiting import until
 
 
@@ -26,6 +27,7 @@ class Start:
         self._folder = folder
         self._stack = stack
         self._numbers = itertools.count(1)
+        self.processes: list[Process] = []
 
     async def __call__(
         self, database_url: str, module: tuple[str, ...] = COUNTING, *, ready: bool = True, **settings: str
@@ -34,7 +36,7 @@ class Start:
         output = self._folder / f"process-{next(self._numbers)}.log"
         environ = {**PRODUCTION, "DATABASE_URL": database_url, **settings}
         process = await self._stack.enter_async_context(running(module, output, environ, ROOT))
-        await process.listens()
+        self.processes.append(await process.listens())
         if ready:
             await until(process.is_ready, START_WITHIN_S)
         return process
@@ -43,7 +45,11 @@ class Start:
 @pytest.fixture
 async def start(tmp_path: Path) -> AsyncIterator[Start]:
     async with AsyncExitStack() as stack:
-        yield Start(tmp_path, stack)
+        start = Start(tmp_path, stack)
+        yield start
+        for process in start.processes:
+            assert process.log(level="ERROR") == [], "whatever was done to it, it was ready for that"
+            assert not process.has_told(TOKEN, SECRET, ADMIN_TOKEN)
 
 
 @pytest.fixture

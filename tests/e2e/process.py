@@ -77,8 +77,14 @@ class Process:
 
     def log(self, **fields: object) -> list[dict[str, Any]]:
         """The lines of its log that have these fields."""
-        lines = [json.loads(line) for line in self._output.read_text().splitlines() if line.startswith("{")]
+        whole, _, _unfinished = self._output.read_text().rpartition("\n")
+        lines = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
         return [line for line in lines if fields.items() <= line.items()]
+
+    def has_told(self, *secrets: str) -> bool:
+        """Whether any of these is anywhere in its log."""
+        told = self._output.read_text()
+        return any(secret in told for secret in secrets)
 
     async def listens(self) -> Self:
         """Wait until its doors are open."""

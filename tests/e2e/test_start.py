@@ -11,7 +11,7 @@ import asyncpg
 from tests.cast import PAYER
 from tests.e2e.conftest import Start
 from tests.e2e.process import ROOT, SERVICE, START_WITHIN_S, Process
-from tests.migrating import run_psql
+from tests.migrating import EVERYTHING, run_psql
 from tests.postgres import Cluster
 from tests.waiting import until
 
@@ -60,6 +60,15 @@ async def test_started_before_the_tables_are_made(start: Start, empty_database_u
     assert await migrate(empty_database_url, "check") == 1
     assert await migrate(empty_database_url, "up") == 0
     await comes_up(process)
+
+
+async def test_two_that_begin_at_once_on_nothing_migrate_it_once(start: Start, empty_database_url: str) -> None:
+    both = await asyncio.gather(*(start(empty_database_url, SERVICE, MIGRATE_ON_START="on") for _ in range(2)))
+    for process in both:
+        await comes_up(process)
+    applied = [line["msg"] for process in both for line in process.log(room="app") if "applied in" in line["msg"]]
+    assert [line.partition(":")[0] for line in sorted(applied)] == EVERYTHING
+    assert await migrate(empty_database_url, "check") == 0
 
 
 async def test_on_what_bootstrap_sql_makes_nothing_is_pending_and_nothing_is_off(
