@@ -57,7 +57,8 @@ class Proxy:
     def half_close(self) -> None:
         """The client hears the end of every conversation, and may go on talking."""
         for client, _server in self._links:
-            client.write_eof()
+            with contextlib.suppress(OSError):  # gone by itself at this very moment
+                client.write_eof()
 
     async def _link(self, from_client: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         try:
