@@ -23,6 +23,7 @@ from service.ops.operations import Operations
 from service.sandbox import Sandbox
 from service.telegram.webhook import PATH, SECRET_HEADER
 from tests.cast import Person
+from tests.waiting import until
 
 TOKEN = "4242:test-token-of-a-bot-that-nobody-has-ever-made"
 SECRET = "test-secret"
@@ -84,13 +85,23 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    database_url: str, *, features: Sequence[Feature] = FEATURES, clock: Clock | None = None, **settings: str
+    database_url: str,
+    *,
+    features: Sequence[Feature] = FEATURES,
+    clock: Clock | None = None,
+    away: bool = False,
+    **settings: str,
 ) -> AsyncIterator[Served]:
-    """The whole service, started and stopped as in production, on a port of its own."""
+    """The whole service, started and stopped as in production, on a port of its own.
+
+    On a busy machine the first look at the database may come too late; unless it is `away`, a test begins after it.
+    """
     app = composition.build(config_for(database_url, **settings), features=features, clock=clock)
     async with listening(app) as base, aiohttp.ClientSession() as http:
         operations = app[composition.ASSEMBLY].operations
         operations.lifecycle.phase = "serving"
+        if not away:
+            await until(lambda: operations.switchboard.probed_at, within=30)
         yield Served(base, http, operations)
 
 
