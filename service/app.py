@@ -45,8 +45,9 @@ from service.users.people import People
 # A person taps fast, a script faster: ten at once, then two a second.
 FLOOD_BURST = 10
 FLOOD_RATE = 2.0
-# Heroku and Render kill 30 s after SIGTERM; what is under way has a door's budget of 5 s.
-SHUTDOWN_TIMEOUT_S = 20.0
+# Heroku and Render kill 30 s after SIGTERM. What is under way has a door's budget of 5 s; the polling (3 s), the
+# courier (5 s) and the pool (5 s) take their time after it.
+SHUTDOWN_TIMEOUT_S = 15.0
 # Who is refused before the whole body came may go on sending for so long, in order to hear the refusal.
 LINGER_S = 2.0
 # Telegram not reached at start is no reason not to serve: the webhook that is set stays.
@@ -78,7 +79,7 @@ def build(config: Config, *, features: Sequence[Feature] = FEATURES, clock: Cloc
     if development.uses_sandbox(config):
         Sandbox(development.SANDBOX_TOKEN).mount(app)
     app.router.add_routes([http.observed(web.route("*", "/{path:.*}", http.not_found))])
-    app.cleanup_ctx.extend([loop_lag, _client, _database, _migrations, _features, _jobs, _polling])
+    app.cleanup_ctx.extend([loop_lag, _database, _migrations, _features, _client, _jobs, _polling])
     return app
 
 

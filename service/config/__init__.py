@@ -43,7 +43,7 @@ class Setting(NamedTuple):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Config:
-    """Every setting of docs/CONTRACT under its name in lower case. Times are seconds unless named otherwise.
+    """Every setting of docs/operations.md under its name in lower case. Times are seconds unless named otherwise.
 
     `repr` is the redacted listing; with slots there is no `vars()` to dump.
     """

@@ -53,10 +53,9 @@ DB_ERRORS = _counter("db_errors_total", "Errors of the database.", "sqlstate_cla
 DB_REACHABLE = _gauge("db_reachable", "1 while the database answers.")
 FEATURE_ENABLED = _gauge("feature_enabled", "1 while the feature is on.", "feature")
 
-# result is done, duplicate, flood, failed or unavailable.
+# result is handled, away, apology, repeated, ignored, flood, refused, parked or failed.
 UPDATES = _counter("updates_total", "Updates that came in.", "kind", "result")
 UPDATES_POISON = _counter("updates_poison_total", "Updates set aside after failing repeatedly.")
-FLOOD_REFUSALS = _counter("flood_refusals_total", "Updates of people who sent too many.")
 
 # result is ok, retryable or permanent.
 TELEGRAM_CALLS = _counter("telegram_calls_total", "Calls to the Bot API.", "method", "result")

@@ -18,6 +18,6 @@ def test_no_label_can_grow_without_bound() -> None:
 
 
 def test_what_is_counted_is_rendered() -> None:
-    metrics.FLOOD_REFUSALS.inc()
-    assert b"ballast_flood_refusals_total" in metrics.render()
+    metrics.UPDATES_POISON.inc()
+    assert b"ballast_updates_poison_total" in metrics.render()
     assert b"ballast_build_info{" in metrics.render()

@@ -78,6 +78,7 @@ class BotApi:
         """One try. Raises ApiError or NoAnswer, neither of which carries the address: the token is part of it."""
         limits = aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT_TIMEOUT_S)
         url = f"{self.base}/bot{self.token}/{method}"
+        started = self.clock.monotonic()
         try:
             async with self.session.post(url, timeout=limits, allow_redirects=False, **_body(params)) as response:
                 status, body = response.status, await response.read()
@@ -85,6 +86,8 @@ class BotApi:
             failure = NoAnswer(method, type(error).__name__, ambiguous=not _never_sent(error))
         else:
             return answer.read(method, status, body)
+        finally:
+            metrics.TELEGRAM_SECONDS.labels(method).observe(self.clock.monotonic() - started)
         raise failure  # here, and not where it was caught: nothing of the error's own may be chained to it
 
     def __repr__(self) -> str:

@@ -14,7 +14,7 @@ from service.telegram.reply import Call
 
 # Calls that wait for their turn at once; beyond, the bot is talking faster than Telegram lets it.
 UNDER_WAY_MAX = 1_000
-DRAIN_TIMEOUT_S = 10.0
+DRAIN_TIMEOUT_S = 5.0
 
 log = Log("telegram")
 
