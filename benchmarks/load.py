@@ -1,7 +1,7 @@
-"""Forty connections that each post the next update as soon as the last one is answered.
+"""Forty connections that each post the next update as soon as the last one is answered: two senders.
 
-It knows just enough HTTP/1.1 to keep a connection busy, and nothing of what it posts: a real client library would
-take more of the machine than the server that is measured.
+`send` is an HTTP client as anybody has one, aiohttp's. `drive` writes bytes into sockets and reads just enough of the
+answers: it takes so little of the machine that only the server is the bound. Both know nothing of what they post.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import asyncio
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+
+import aiohttp
 
 CONNECTIONS = 40
 
@@ -25,6 +27,10 @@ class Result:
     @property
     def rate(self) -> float:
         return len(self.latencies) / self.seconds
+
+    def note(self, status: int, seconds: float) -> None:
+        self.statuses[status] = self.statuses.get(status, 0) + 1
+        self.latencies.append(seconds)
 
     def percentile(self, share: float) -> float:
         ordered = sorted(self.latencies)
@@ -52,9 +58,7 @@ class Connection(asyncio.Protocol):
         if not found or len(body) < _content_length(head):
             return
         self._buffer = b""
-        status = int(head[9:12])
-        self._result.statuses[status] = self._result.statuses.get(status, 0) + 1
-        self._result.latencies.append(time.perf_counter() - self._sent_at)
+        self._result.note(int(head[9:12]), time.perf_counter() - self._sent_at)
         self._post()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -72,6 +76,24 @@ class Connection(asyncio.Protocol):
         self._transport.write(request)
 
 
+async def send(url: str, headers: dict[str, str], bodies: Iterator[bytes], *, connections: int = CONNECTIONS) -> Result:
+    """Post every body with an HTTP client."""
+    result = Result()
+
+    async def keep_sending(http: aiohttp.ClientSession) -> None:
+        for body in bodies:
+            sent_at = time.perf_counter()
+            async with http.post(url, data=body, headers=headers) as response:
+                await response.read()
+            result.note(response.status, time.perf_counter() - sent_at)
+
+    started = time.perf_counter()
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=connections)) as http:
+        await asyncio.gather(*(keep_sending(http) for _ in range(connections)))
+    result.seconds = time.perf_counter() - started
+    return result
+
+
 async def drive(port: int, requests: Iterator[bytes], *, connections: int = CONNECTIONS) -> Result:
     """Post every request. Raises ConnectionError when the server hangs up."""
     loop, result = asyncio.get_running_loop(), Result()
@@ -85,7 +107,7 @@ async def drive(port: int, requests: Iterator[bytes], *, connections: int = CONN
 
 
 def for_seconds(requests: Iterator[bytes], seconds: float) -> Iterator[bytes]:
-    """The requests that fit into so many seconds from now."""
+    """As many as fit into so many seconds from now."""
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         yield next(requests)
@@ -93,7 +115,7 @@ def for_seconds(requests: Iterator[bytes], seconds: float) -> Iterator[bytes]:
 
 def post(path: str, headers: dict[str, str], body: bytes) -> bytes:
     """The bytes of one request."""
-    lines = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1", "Content-Type: application/json"]
+    lines = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
 
