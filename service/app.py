@@ -130,6 +130,7 @@ def run(config: Config, *, features: Sequence[Feature] = FEATURES, welcome: Welc
         for secret in config.secrets():
             logs.hide(secret)
         asyncio.run(serve(config, features, welcome))
+    http.observations.settle()
     logs.flush()
 
 

@@ -133,6 +133,7 @@ async def test_one_line_and_one_figure_for_each_request(caplog: pytest.LogCaptur
     before = count()
     with caplog.at_level(logging.INFO, logger="http"):
         await get(web.Response(body=b"1"))
+        http.observations.settle()
     assert count() == before + 1
     assert [record.getMessage() for record in caplog.records if record.name == "http"] == ["request"]
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
+from service import http
 from service.kernel import metrics
 from service.ops.operations import Operations
 
@@ -21,6 +22,7 @@ SAMPLE_EVERY_S = 0.5
 def routes(operations: Operations) -> list[web.RouteDef]:
     async def show(_request: web.Request) -> web.Response:
         _take_stock(operations)
+        http.observations.settle()
         return web.Response(body=metrics.render(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
     return [web.get("/metrics", show)]

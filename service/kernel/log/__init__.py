@@ -12,14 +12,13 @@ import time
 from collections.abc import Callable
 from typing import Literal, TextIO
 
-from service.kernel.log.line import Canonical, canonical_json, json_line, request_id, text_line
+from service.kernel.log.line import canonical_json, json_line, request_id, text_line
 from service.kernel.log.mask import hide, mask
 from service.kernel.log.sink import Sink
 
 __all__ = ["Log", "RateLimited", "configure", "flush", "hide", "request_id"]
 
 GATHER_S = 0.05  # lines of this long share one write; nobody reads a log faster
-MOST_UNSPELT = 1_000  # lines: more than a loop that turns gathers in that time
 STOP_S = 1.0  # how long a stopping process waits for a reader that has fallen behind
 THIRD_PARTIES = ("aiohttp", "asyncio", "asyncpg", "yoyo")  # their INFO is about themselves
 MOST_KEYS = 1000  # of a RateLimited; keys are written in the code, so this is never reached in earnest
@@ -54,19 +53,20 @@ class Log:
         """An error with its traceback: that of `error`, or of the exception being handled."""
         self._write(logging.ERROR, message, fields, error or sys.exception())
 
-    def canonical(self, message: str, fields: Callable[[], dict[str, object]]) -> None:
-        """The one line of a request, at INFO, on the hot path: `fields` is asked later, many lines at a time.
+    def canonical(self, message: str, request: str, fields: dict[str, object], *, ago_s: float) -> None:
+        """The one line of a request by its id, at INFO, told that many seconds after it.
 
         Fields hold only words and numbers that our own code wrote: in JSON they are not searched for secrets.
         """
-        logger = self._logger
-        if not logger.isEnabledFor(logging.INFO):
+        if not self._logger.isEnabledFor(logging.INFO):
             return
         handler = _json_handler()
         if handler is None:
-            self.info(message, **fields())
+            self.info(message, request_id=request, **fields)
         else:
-            handler.take(Canonical(time.time(), logger.name, message, request_id.get(), fields))
+            handler.push(
+                canonical_json(time.time() - ago_s, self._logger.name, message, {"request_id": request, **fields})
+            )
 
     def _write(self, level: int, message: str, fields: object, error: BaseException | None = None) -> None:
         logger = self._logger
@@ -105,11 +105,9 @@ class _Handler(logging.Handler):
         super().__init__()
         self.line = line
         self._sink = Sink(stream)
-        self._unspelt: list[Canonical] = []
         self._due_in: asyncio.AbstractEventLoop | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._spell()
         try:
             self._sink.push(mask(self.line(record)).encode("utf-8", "backslashreplace"))
         except Exception as error:  # a record of another library may be broken in any way
@@ -117,23 +115,16 @@ class _Handler(logging.Handler):
         if record.levelno >= logging.WARNING or self._sink.crowded or not self._drain_soon():
             self._sink.drain()
 
-    def take(self, line: Canonical) -> None:
+    def push(self, line: bytes) -> None:
         """A line that is neither urgent nor in need of masking."""
-        self._unspelt.append(line)
-        if len(self._unspelt) >= MOST_UNSPELT or not self._drain_soon():
-            self._spell()
+        self._sink.push(line)
+        if self._sink.crowded or not self._drain_soon():
             self._sink.drain()
-
-    def _spell(self) -> None:
-        for line in self._unspelt:
-            self._sink.push(canonical_json(line))
-        self._unspelt.clear()
 
     def flush(self) -> None:
         """Also what logging itself calls at exit."""
         self.acquire()
         try:
-            self._spell()
             self._sink.drain(STOP_S)
         finally:
             self.release()
@@ -152,7 +143,6 @@ class _Handler(logging.Handler):
         self._due_in = None
         self.acquire()
         try:
-            self._spell()
             emptied = self._sink.drain()
         finally:
             self.release()
