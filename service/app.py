@@ -1,4 +1,4 @@
-"""The composition root: puts the rooms together, starts them as a staircase and stops them as its mirror.
+"""The composition root: puts the rooms together, in a staircase to be started and a mirror of it to be stopped.
 
 The only module that sees every room. It decides nothing; it knows who needs whom, and in which order.
 """
@@ -6,9 +6,8 @@ The only module that sees every room. It decides nothing; it knows who needs who
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 
 import aiohttp
@@ -16,7 +15,7 @@ from aiohttp import web
 
 from service import development, http, ops
 from service.config import Config
-from service.errors import FeatureOff, ServiceError, Unavailable, Upstream
+from service.errors import FeatureOff, ServiceError, Unavailable
 from service.feature import Feature, HttpRoute, Menu, Off, Rooms
 from service.features import FEATURES
 from service.kernel import log as logs
@@ -34,7 +33,6 @@ from service.switchboard import Switchboard
 from service.telegram import webhook
 from service.telegram.client import BotApi
 from service.telegram.client.courier import Courier
-from service.telegram.client.registration import set_webhook_if_differs
 from service.telegram.dispatch import Dispatcher
 from service.telegram.pacing import FloodGuard, Pacing
 from service.telegram.polling import Polling
@@ -45,15 +43,6 @@ from service.users.people import People
 # A person taps fast, a script faster: ten at once, then two a second.
 FLOOD_BURST = 10
 FLOOD_RATE = 2.0
-# Heroku and Render kill 30 s after SIGTERM. What is under way has a door's budget of 5 s; the polling (3 s), the
-# courier (5 s) and the pool (5 s) take their time after it.
-SHUTDOWN_TIMEOUT_S = 15.0
-# Who is refused before the whole body came may go on sending for so long, in order to hear the refusal.
-LINGER_S = 2.0
-# Telegram not reached at start is no reason not to serve: the webhook that is set stays.
-REGISTER_RETRY_S = 5.0
-
-Welcome = Callable[[Config, int], None]
 
 log = logs.Log("app")
 
@@ -118,51 +107,6 @@ def _routes(operations: Operations, features: Sequence[Feature]) -> list[web.Rou
         *ops.routes(operations),
     )
     return guard.around(routes)
-
-
-def run(config: Config, *, features: Sequence[Feature] = FEATURES, welcome: Welcome | None = None) -> None:
-    """Serve until SIGTERM or SIGINT; once the doors are open, `welcome` is told the settings and the port.
-
-    Raises ServiceError when development's database does not start.
-    """
-    logs.configure(config.log_level, config.log_format)
-    with development.prepared(config) if config.development else nullcontext(config) as config:
-        for secret in config.secrets():
-            logs.hide(secret)
-        asyncio.run(serve(config, features, welcome))
-    http.observations.settle()
-    logs.flush()
-
-
-async def serve(config: Config, features: Sequence[Feature], welcome: Welcome | None) -> None:
-    """Start, say so, and stop when the process is told to."""
-    stop = _stop_signal()
-    app = build(config, features=features)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S, lingering_time=LINGER_S)
-    await runner.setup()
-    lifecycle = app[ASSEMBLY].operations.lifecycle
-    site = web.TCPSite(runner, config.host, config.port)
-    await site.start()
-    lifecycle.phase = "serving"
-    port: int = runner.addresses[0][1]
-    log.info("serving", host=config.host, port=port)
-    if welcome is not None:
-        welcome(config, port)
-    registering = asyncio.create_task(_register(app[ASSEMBLY].operations))
-    await stop.wait()
-    log.info("stopping")
-    lifecycle.phase = "draining"
-    registering.cancel()
-    await runner.cleanup()
-    log.info("stopped")
-
-
-def _stop_signal() -> asyncio.Event:
-    """Set by the first SIGTERM or SIGINT; a second one changes nothing."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    return stop
 
 
 def _bot(config: Config, clock: Clock, people: People) -> BotApi:
@@ -265,25 +209,3 @@ def _answer_by_call(assembly: Assembly) -> Callable[[bytes], Awaitable[None]]:
             assembly.courier.send_later(Call.of(answer.body))
 
     return handle
-
-
-async def _register(operations: Operations) -> None:
-    """Tell Telegram where we are, and learn our own name. Serves meanwhile; tries until it is done."""
-    config = operations.config
-    while True:
-        try:
-            me = await operations.bot.call("getMe")
-            operations.dispatcher.bot_username = me.get("username")
-            if config.public_url and config.telegram_mode == "webhook":
-                await set_webhook_if_differs(
-                    operations.bot,
-                    url=config.public_url + webhook.PATH,
-                    secret=config.telegram_webhook_secret or "",
-                    allowed_updates=ALLOWED_UPDATES,
-                )
-            return
-        except Upstream as error:
-            log.warning("Telegram not reached", reason=error.message)
-            if error.permanent:
-                return
-        await asyncio.sleep(REGISTER_RETRY_S)

@@ -53,6 +53,12 @@ SELECT user_id, username, first_name, last_name, language_code, language, is_act
 FROM users
 WHERE user_id = ANY($1::bigint[]);
 
+-- name: get_languages(user_ids) :many
+-- How to speak to these people.
+SELECT user_id, language, language_code
+FROM users
+WHERE user_id = any($1::bigint[]);
+
 -- name: choose_language(user_id, language) :one
 -- Speak to this person in the language of his choice.
 UPDATE users

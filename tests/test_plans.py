@@ -40,6 +40,7 @@ MANY = (list(range(200)), ["a"] * 200, ["b"] * 200, [None] * 200, ["en"] * 200)
 HOT: list[tuple[str, tuple[object, ...], set[str]]] = [
     ("users.get_users", ([1, 2, 3],), {"users_pkey"}),
     ("users.get_users", (list(range(200)),), {"users_pkey"}),
+    ("users.get_languages", (list(range(200)),), {"users_pkey"}),
     ("users.ensure_users", ONE, {"users_pkey"}),
     ("users.ensure_users", MANY, {"users_pkey"}),
     ("users.choose_language", (5, "en"), {"users_pkey"}),

@@ -1,13 +1,13 @@
 """`python -m service run`: serves until it is told to stop.
 
-It knows the word of the command line; what it does is service.app's.
+It knows the word of the command line; what it does is service.process's.
 """
 
 from __future__ import annotations
 
 import argparse
 
-from service import app, development
+from service import development, process
 from service.config import Config
 
 
@@ -17,7 +17,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def serve(_arguments: argparse.Namespace, config: Config) -> int:
-    app.run(config, welcome=welcome if config.development else None)
+    process.run(config, welcome=welcome if config.development else None)
     return 0
 
 

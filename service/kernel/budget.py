@@ -42,8 +42,8 @@ class Budget:
                 raise
             raise DeadlineExceeded from None
         finally:
-            self._deadlines.pop(task, None)
-            self._overdue.discard(task)
+            if self._deadlines.pop(task, None) is None:
+                self._overdue.discard(task)
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()

@@ -46,11 +46,11 @@ async def show_help(ctx: Context, _update: Update) -> Reply:
 async def offer_languages(ctx: Context, _update: Update) -> Reply:
     """Reads the row past the cache: what is offered must be what is stored."""
     try:
-        user = await ctx.of(People).get(ctx.user_id)
+        spoken = await ctx.of(People).language_of(ctx.user_id)
     except NotFound:  # deleted by hand, and nobody told us
         raise UserMissing from None
     buttons = [(texts.LANGUAGE_NAMES[language], f"language:{language}") for language in LANGUAGES]
-    text = texts.CHOOSE_LANGUAGE.in_(user.speaks)
+    text = texts.CHOOSE_LANGUAGE.in_(spoken)
     return reply.send(ctx.chat_id, text, reply_markup=reply.inline_keyboard([buttons]))
 
 

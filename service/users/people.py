@@ -16,6 +16,7 @@ from service.kernel.clock import Clock
 from service.kernel.coalesce import Coalesced
 from service.kernel.database import Database
 from service.kernel.log import Log
+from service.text import Language
 from service.users import repo
 from service.users.user import EnsuredUser, Profile, User
 
@@ -37,7 +38,7 @@ class People:
         self._changes = 0
         deadline_s = database.settings.door_timeout
         self._ensure: Coalesced[Profile, EnsuredUser] = Coalesced(self._ensure_many, deadline_s=deadline_s)
-        self._get: Coalesced[int, User] = Coalesced(self._get_many, deadline_s=deadline_s)
+        self._language: Coalesced[int, Language] = Coalesced(self._languages_of, deadline_s=deadline_s)
         database.listen(CHANGED, self._changed)
 
     async def ensure_user_exists(self, profile: Profile) -> EnsuredUser:
@@ -66,10 +67,18 @@ class People:
 
     async def get(self, user_id: int) -> User:
         """The row as it is now, past the cache. Raises NotFound, Unavailable."""
-        user = await self._get(user_id)
-        if user is None:
+        async with self._database.acquire() as conn:
+            users = await repo.get_users(conn, [user_id])
+        if user_id not in users:
             raise NotFound("There is no such user.")
-        return user
+        return users[user_id]
+
+    async def language_of(self, user_id: int) -> Language:
+        """What to speak to him as of now, past the cache. Raises NotFound, Unavailable."""
+        language = await self._language(user_id)
+        if language is None:
+            raise NotFound("There is no such user.")
+        return language
 
     async def mark_active(self, user_id: int, is_active: bool) -> None:
         """Note whether the bot can write to him. Raises Unavailable."""
@@ -104,6 +113,6 @@ class People:
             users = await repo.ensure_users(conn, profiles)
         return {profile: users[profile.user_id] for profile in profiles if profile.user_id in users}
 
-    async def _get_many(self, user_ids: Sequence[int]) -> dict[int, User]:
+    async def _languages_of(self, user_ids: Sequence[int]) -> dict[int, Language]:
         async with self._database.acquire() as conn:
-            return await repo.get_users(conn, user_ids)
+            return await repo.get_languages(conn, user_ids)

@@ -8,12 +8,14 @@ from datetime import UTC, datetime
 from service.errors import Invalid
 from service.kernel import queries
 from service.kernel.database import Connection
-from service.users.user import EnsuredUser, Profile, User
+from service.text import Language
+from service.users.user import EnsuredUser, Languages, Profile, User
 
 SQL = queries.room("users", violations={"users_language_spoken": Invalid})
 
 _ensure_users = SQL.many("ensure_users", EnsuredUser)
 _get_users = SQL.many("get_users", User)
+_get_languages = SQL.many("get_languages", Languages)
 _list_users = SQL.many("list_users", User)
 _list_users_by_activity = SQL.many("list_users_by_activity", User)
 _find_by_substring = SQL.many("find_users_by_substring", User)
@@ -39,6 +41,11 @@ async def ensure_users(conn: Connection, profiles: Sequence[Profile]) -> dict[in
     names = ("user_ids", "usernames", "first_names", "last_names", "language_codes")
     rows = await _ensure_users(conn, **dict(zip(names, map(list, columns), strict=True)))
     return {user.user_id: user for user in rows}
+
+
+async def get_languages(conn: Connection, user_ids: Iterable[int]) -> dict[int, Language]:
+    """What to speak to these people, those of them who exist."""
+    return {row.user_id: row.speaks for row in await _get_languages(conn, user_ids=list(user_ids))}
 
 
 async def get_users(conn: Connection, user_ids: Iterable[int]) -> dict[int, User]:

@@ -23,6 +23,11 @@ class Profile(msgspec.Struct, frozen=True):
     language_code: str | None = None
 
 
+def spoken(language: str | None, language_code: str | None) -> Language:
+    """The language that he chose, else the one of his Telegram."""
+    return language if language in LANGUAGES else language_of(language_code)
+
+
 class Named(Protocol):
     """Whatever tells of a person's names; None is "not told"."""
 
@@ -51,8 +56,7 @@ class User(msgspec.Struct, frozen=True):
 
     @property
     def speaks(self) -> Language:
-        """The language he chose, else the one of his Telegram."""
-        return self.language if self.language in LANGUAGES else language_of(self.language_code)
+        return spoken(self.language, self.language_code)
 
     @property
     def full_name(self) -> str:
@@ -81,6 +85,18 @@ class User(msgspec.Struct, frozen=True):
     def from_dict(data: dict[str, Any]) -> User:
         """What to_dict made. Raises msgspec.ValidationError."""
         return msgspec.convert(data, User)
+
+
+class Languages(msgspec.Struct, frozen=True):
+    """What is known of how to speak to somebody."""
+
+    user_id: int
+    language: str | None
+    language_code: str | None
+
+    @property
+    def speaks(self) -> Language:
+        return spoken(self.language, self.language_code)
 
 
 class EnsuredUser(User, frozen=True):

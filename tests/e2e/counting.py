@@ -11,7 +11,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from service import app
+from service import process
 from service.config import from_environment
 from service.feature import Feature
 from service.features import FEATURES
@@ -67,4 +67,4 @@ def crash(point: str) -> None:
 
 if __name__ == "__main__":
     Database.transaction = mortal
-    app.run(from_environment(), features=(*FEATURES, FEATURE))
+    process.run(from_environment(), features=(*FEATURES, FEATURE))

@@ -232,7 +232,10 @@ async def test_the_row_as_it_is_now_past_the_cache(here: People, raw: asyncpg.Co
 
 async def test_people_read_at_once_share_a_statement(here: People) -> None:
     await asyncio.gather(*(here.ensure_user_exists(Profile(number)) for number in range(100)))
-    before = sent("users.get_users")
-    users = await asyncio.gather(*(here.get(number) for number in range(100)))
-    assert [user.user_id for user in users] == list(range(100))
-    assert sent("users.get_users") - before <= 2
+    await here.ensure_user_exists(Profile(7, language_code="ru"))
+    before = sent("users.get_languages")
+    languages = await asyncio.gather(*(here.language_of(number) for number in range(100)))
+    assert languages == ["ru" if number == 7 else "en" for number in range(100)]
+    assert sent("users.get_languages") - before <= 2
+    with pytest.raises(NotFound):
+        await here.language_of(1_000)

@@ -24,6 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("service.features",),
     ("service.sandbox",),
     ("service.app",),
+    ("service.process",),
     ("service.cli",),
     ("service.__main__",),
 )
@@ -108,7 +109,7 @@ def drivers_are_the_kernels(module: Module) -> Iterator[str]:
     ("service.payments.planted", "from aiohttp.web import Response"),
 )
 def the_web_is_at_the_doors(module: Module) -> Iterator[str]:
-    if module.within("service.ops", "service.app", "service.http", "service.sandbox"):
+    if module.within("service.ops", "service.app", "service.process", "service.http", "service.sandbox"):
         return
     if module.name.split(".")[-1] in ("webhook", "callback"):
         return
