@@ -20,8 +20,8 @@ Batch = Mapping[K, Sequence[asyncio.Future[V | None]]]
 # More keys in a statement would gain nothing and make the plan's cost visible to the first of them.
 BATCH_MAX = 200
 # Where callers share statements, the next one begins this much after the last at the earliest: every statement costs
-# this process and the database more than a millisecond of waiting costs anybody. A lone caller never waits.
-GATHER_S = 0.001
+# this process and the database more than a millisecond or two of waiting costs anybody. A lone caller never waits.
+GATHER_S = 0.0015
 # One batch at a time makes the largest batches. When it takes this long it may be stuck on a broken connection, and
 # a second lane takes over; a healthy statement is done in a few milliseconds.
 PATIENCE_S = 0.02
