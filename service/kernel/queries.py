@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from service.kernel import metrics
-from service.kernel.log import RateLimited
+from service.kernel.log import Log, RateLimited
 from service.kernel.sqlstate import Violations, translate
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ _PLACEHOLDER = re.compile(r"\$(\d+)")
 _QUOTED = re.compile(r"""--[^\n]*|/\*.*?\*/|\$((?:[^\W\d]\w*)?)\$.*?\$\1\$|'(?:[^']|'')*'|"[^"]*\"""", re.DOTALL)
 _TABLES = re.compile(r"^-- (Owns|Reads):(.*)$", re.MULTILINE)
 
+log = Log("database")
 slow_queries = RateLimited("database", SLOW_LINE_EVERY_S)
 
 
@@ -225,5 +226,6 @@ def _check_block(full_name: str, purpose: str, body: str, parameters: tuple[str,
 
 def _observe(statement: Statement, seconds: float, slow_after_s: float) -> None:
     metrics.DB_QUERY_SECONDS.labels(statement.full_name).observe(seconds)
+    log.debug("query", query=statement.full_name, ms=round(seconds * 1000, 2))
     if seconds > slow_after_s:
         slow_queries.warning("slow query", key=statement.full_name, query=statement.full_name, ms=round(seconds * 1000))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from traceback import format_exception
@@ -254,6 +255,17 @@ async def test_a_slow_query_is_named_and_not_quoted(
     assert lines[0]["ms"] >= 30
     assert lines[1]["left_out"] == 2
     assert "0.0301" not in repr(lines)
+
+
+async def test_each_query_is_told_to_whoever_debugs(
+    things: queries.Room, conn: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By name and time; what it was asked with stays out of the log."""
+    caplog.set_level(logging.DEBUG, logger="database")
+    await things.value("sleep", str)(conn, seconds=0.000123)
+    (line,) = [record.fields for record in caplog.records if record.getMessage() == "query"]
+    assert (line["query"], line["ms"] > 0) == ("things.sleep", True)
+    assert "0.000123" not in repr(line)
 
 
 async def test_the_server_shows_the_name(things: queries.Room, conn: Any) -> None:
