@@ -1,4 +1,5 @@
 -- Ballast's whole schema, for an empty database:  psql "$DATABASE_URL" -f bootstrap.sql
+-- On a database that has it, it makes what is missing, and changes nothing else.
 -- Made from migrations/ by `python -m service migrate sql`; a test holds the two equal. The migrations are
 -- marked as applied, so that `python -m service migrate up` goes on from here.
 
@@ -218,6 +219,7 @@ COMMENT ON FUNCTION notify_users_changed() IS 'Tells the caches of all processes
 WITH marked AS (
     INSERT INTO _yoyo_migration (migration_hash, migration_id, applied_at_utc)
     VALUES (encode(sha256(convert_to('0001_users'::text, 'UTF8')), 'hex'), '0001_users'::text, clock_timestamp() AT TIME ZONE 'UTC')
+    ON CONFLICT (migration_hash) DO NOTHING
     RETURNING migration_hash, migration_id, applied_at_utc
 )
 
@@ -291,6 +293,7 @@ COMMENT ON COLUMN failed_updates.replayed_at IS 'When an operator''s replay succ
 WITH marked AS (
     INSERT INTO _yoyo_migration (migration_hash, migration_id, applied_at_utc)
     VALUES (encode(sha256(convert_to('0002_updates'::text, 'UTF8')), 'hex'), '0002_updates'::text, clock_timestamp() AT TIME ZONE 'UTC')
+    ON CONFLICT (migration_hash) DO NOTHING
     RETURNING migration_hash, migration_id, applied_at_utc
 )
 

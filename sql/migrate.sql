@@ -90,10 +90,11 @@ FROM _yoyo_log
 ORDER BY created_at_utc, migration_id;
 
 -- name: mark_applied(migration_id, checksum, hostname) :exec
--- A migration was applied; runs in its transaction.
+-- A migration was applied, unless it had been; runs in its transaction.
 WITH marked AS (
     INSERT INTO _yoyo_migration (migration_hash, migration_id, applied_at_utc)
     VALUES (encode(sha256(convert_to($1::text, 'UTF8')), 'hex'), $1::text, clock_timestamp() AT TIME ZONE 'UTC')
+    ON CONFLICT (migration_hash) DO NOTHING
     RETURNING migration_hash, migration_id, applied_at_utc
 )
 

@@ -12,6 +12,7 @@ from service.kernel.migrate import files
 from service.kernel.migrate.ledger import PREPARE, SQL
 
 HEADER = r"""-- Ballast's whole schema, for an empty database:  psql "$DATABASE_URL" -f bootstrap.sql
+-- On a database that has it, it makes what is missing, and changes nothing else.
 -- Made from migrations/ by `python -m service migrate sql`; a test holds the two equal. The migrations are
 -- marked as applied, so that `python -m service migrate up` goes on from here.
 
