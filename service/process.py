@@ -51,7 +51,6 @@ def run(config: Config, *, features: Sequence[Feature] = FEATURES, welcome: Welc
         for secret in config.secrets():
             logs.hide(secret)
         asyncio.run(serve(config, features, welcome))
-    http.observations.settle()
     logs.flush()
 
 
@@ -76,6 +75,7 @@ async def serve(config: Config, features: Sequence[Feature], welcome: Welcome | 
     lifecycle.phase = "draining"
     registering.cancel()
     await runner.cleanup()
+    http.observations.settle()
     log.info("stopped")
 
 
