@@ -1,7 +1,7 @@
 """Updates per second of the full path with a database read, beside the bare framework.
 
-The full path is everything: secret, decoding, memory, flood guard, user, routing, a read of the person's row past
-the cache, the reply, one log line and the metrics. The two run in turns, on the same machine, for the same time.
+The full path is everything: secret, decoding, memory, flood guard, user, routing, a read of the person's languages
+past the cache, the reply, one log line and the metrics. The two run in turns, on the same machine, for the same time.
 """
 
 from __future__ import annotations

@@ -54,7 +54,8 @@ _numbers = itertools.count(1)
 Fields = Callable[[], dict[str, object]]
 LOG_FIELDS: web.RequestKey[Fields] = web.RequestKey("log_fields")
 
-# Seconds. Nobody reads a log or a figure faster; a process that is killed loses the lines of this long.
+# Seconds. Nobody reads a log or a figure faster. A process that is killed loses the lines of this long, and of as
+# long again in the log, which gathers on its own.
 GATHER_S = 0.05
 
 log = Log("http")

@@ -23,7 +23,7 @@ class Budget:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._deadlines: dict[asyncio.Task[object], float] = {}  # in the order in which they fall due
+        self._deadlines: dict[asyncio.Task[object], float] = {}
         self._overdue: set[asyncio.Task[object]] = set()
         self._watching = False
 
