@@ -44,7 +44,8 @@ class Sandbox:
         users: Mapping[str, Json] = CAST,
     ) -> None:
         self.token, self.clock = token, clock
-        self.calls, self.faults = Calls(), Faults()
+        self.calls: Calls[Call] = Calls()
+        self.faults = Faults()
         self.chats = Chats({**BOT, "id": leading_integer(token) or 1}, users.values(), clock)
         self.updates = Updates(clock)
         self.updates.changed = self._tell_status

@@ -10,7 +10,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Generic, Literal, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
 import aiohttp
@@ -175,12 +175,22 @@ class Call:
     via: Via
 
 
-class Calls:
+class Recorded(Protocol):
+    """What can be asked for by the name of what was called."""
+
+    @property
+    def method(self) -> str: ...
+
+
+Kept = TypeVar("Kept", bound=Recorded)
+
+
+class Calls(Generic[Kept]):
     """The last calls, oldest first, and a way to wait for one."""
 
     def __init__(self) -> None:
-        self._kept: deque[Call] = deque(maxlen=KEPT_CALLS)
-        self._waiting: dict[asyncio.Future[Call], Callable[[Call], bool]] = {}
+        self._kept: deque[Kept] = deque(maxlen=KEPT_CALLS)
+        self._waiting: dict[asyncio.Future[Kept], Callable[[Kept], bool]] = {}
 
     def __iter__(self) -> Any:
         return iter(tuple(self._kept))
@@ -188,24 +198,24 @@ class Calls:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def of(self, method: str) -> list[Call]:
+    def of(self, method: str) -> list[Kept]:
         return [call for call in self._kept if call.method == method]
 
     def clear(self) -> None:
         self._kept.clear()
 
-    def record(self, call: Call) -> None:
+    def record(self, call: Kept) -> None:
         self._kept.append(call)
         for waiter, wanted in self._waiting.items():
             if not waiter.done() and wanted(call):
                 waiter.set_result(call)
 
-    async def wait_for(self, wanted: Callable[[Call], bool], timeout: float) -> Call:
+    async def wait_for(self, wanted: Callable[[Kept], bool], timeout: float) -> Kept:
         """The first call that is wanted, made already or within `timeout` seconds; else TimeoutError."""
         for call in self._kept:
             if wanted(call):
                 return call
-        waiter: asyncio.Future[Call] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[Kept] = asyncio.get_running_loop().create_future()
         self._waiting[waiter] = wanted
         try:
             return await asyncio.wait_for(waiter, timeout)
