@@ -64,6 +64,8 @@ class Config:
     yookassa_shop_id: str | None
     yookassa_secret_key: str | None
     yookassa_api_base: str
+    yookassa_receipt_email: str | None
+    yookassa_vat_code: int
     stripe_secret_key: str | None
     stripe_webhook_secret: tuple[str, ...] | None
     stripe_api_base: str

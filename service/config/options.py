@@ -95,6 +95,8 @@ OPTIONS = (
     Option("YOOKASSA_SHOP_ID", None, parse.text, "YooKassa: the shop"),
     _secret("YOOKASSA_SECRET_KEY", parse.text, "YooKassa: the key"),
     Option("YOOKASSA_API_BASE", "https://api.yookassa.ru/v3", parse.address, "YooKassa: the API"),
+    Option("YOOKASSA_RECEIPT_EMAIL", None, parse.email, "YooKassa: where receipts (54-FZ) go; none: without receipts"),
+    Option("YOOKASSA_VAT_CODE", "1", parse.whole(1, 12), "YooKassa: VAT on receipts; 1 is none"),
     _secret("STRIPE_SECRET_KEY", parse.text, "Stripe: the key"),
     _secret("STRIPE_WEBHOOK_SECRET", parse.words, "Stripe: the endpoint's secrets, comma-separated"),
     Option("STRIPE_API_BASE", "https://api.stripe.com", parse.address, "Stripe: the API"),

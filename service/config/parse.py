@@ -89,6 +89,12 @@ def address(value: str) -> str:
     return value.rstrip("/")
 
 
+def email(value: str) -> str:
+    if not re.fullmatch(r"[^\s@]{1,64}@[^\s@]{1,190}", text(value)):
+        raise ValueError("must be an e-mail address")
+    return value
+
+
 def bot_token(value: str) -> str:
     if not re.fullmatch(r"[0-9]{1,16}:[A-Za-z0-9_-]+", value):
         raise ValueError("must look like 123456789:letters, as @BotFather gives it")

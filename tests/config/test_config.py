@@ -18,6 +18,7 @@ CONTRACT = [
     "RESERVATION_TTL", "JOB_HEARTBEAT_TTL", "IDEMPOTENCY_TTL", "PROBE_INTERVAL", "LOG_LEVEL",
     "LOG_FORMAT", "SLOW_QUERY_MS",
 ]  # fmt: skip
+SINCE = ["YOOKASSA_RECEIPT_EMAIL", "YOOKASSA_VAT_CODE"]
 OLDER_SPELLINGS = ["DB_POOL_SIZE", "DB_MAX_OVERFLOW"]
 
 TOKEN = "123456789:" + "a" * 35
@@ -51,7 +52,7 @@ def faults(**environ: str) -> tuple[str, ...]:
 
 
 def test_the_table_holds_the_contract_s_names() -> None:
-    assert sorted(option.name for option in OPTIONS) == sorted(CONTRACT + OLDER_SPELLINGS)
+    assert sorted(option.name for option in OPTIONS) == sorted(CONTRACT + SINCE + OLDER_SPELLINGS)
 
 
 def test_every_setting_is_a_field_or_part_of_the_database() -> None:

@@ -7,7 +7,8 @@ No error and no line of the log has a key, a header or an address in it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -125,6 +126,15 @@ class Api:
 
     def __repr__(self) -> str:
         return f"Api({self.provider})"
+
+
+@contextmanager
+def understood(what: str) -> Iterator[None]:
+    """Around reading an answer: what is Invalid there is the processor's fault, and may be better the next time."""
+    try:
+        yield
+    except Invalid as error:
+        raise Unclear(f"{what} cannot be read: {error.message}") from None
 
 
 def form(params: Mapping[str, Any]) -> Pairs:
