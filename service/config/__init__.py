@@ -71,6 +71,7 @@ class Config:
     stripe_api_base: str
     polar_access_token: str | None
     polar_webhook_secret: str | None
+    polar_product_id: str | None
     polar_api_base: str
     telegram_provider_token: str | None
     generation_api_base: str | None

@@ -102,6 +102,7 @@ OPTIONS = (
     Option("STRIPE_API_BASE", "https://api.stripe.com", parse.address, "Stripe: the API"),
     _secret("POLAR_ACCESS_TOKEN", parse.text, "Polar: the token"),
     _secret("POLAR_WEBHOOK_SECRET", parse.text, "Polar: the endpoint's secret"),
+    Option("POLAR_PRODUCT_ID", None, parse.text, "Polar: the product that a top-up is sold as, in dollars"),
     Option("POLAR_API_BASE", "https://api.polar.sh", parse.address, "Polar: the API"),
     _secret("TELEGRAM_PROVIDER_TOKEN", parse.text, "card payments inside Telegram; Stars need none"),
     Option("GENERATION_API_BASE", None, parse.address, "OpenAI-compatible; none: only local models run"),
