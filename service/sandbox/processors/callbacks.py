@@ -27,7 +27,7 @@ KEPT_CALLBACKS = 2_000
 
 def resend_after(failures: int) -> float | None:
     """Seconds until a callback that failed so many times is sent again; None when it is given up."""
-    return min(2.0 ** (failures - 1), RESEND_MOST_S) if failures < ATTEMPTS_MOST else None
+    return min(2.0 ** min(failures - 1, 10), RESEND_MOST_S) if failures < ATTEMPTS_MOST else None
 
 
 def exactly_200(status: int) -> bool:
