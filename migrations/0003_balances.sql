@@ -9,7 +9,7 @@ CREATE TABLE IF NOT EXISTS balances (
     user_id bigint NOT NULL,
     balance_rub numeric(14, 2) NOT NULL DEFAULT 0,
     unbooked_rub numeric(14, 2) NOT NULL DEFAULT 0,
-    last_effect text,
+    booked_in oid NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT balances_pkey PRIMARY KEY (user_id),
@@ -35,7 +35,7 @@ CREATE TABLE IF NOT EXISTS payment_transactions (
 ALTER TABLE balances
 ADD COLUMN IF NOT EXISTS balance_rub numeric(14, 2) NOT NULL DEFAULT 0,
 ADD COLUMN IF NOT EXISTS unbooked_rub numeric(14, 2) NOT NULL DEFAULT 0,
-ADD COLUMN IF NOT EXISTS last_effect text,
+ADD COLUMN IF NOT EXISTS booked_in oid NOT NULL DEFAULT 0,
 ADD COLUMN IF NOT EXISTS created_at timestamptz NOT NULL DEFAULT now(),
 ADD COLUMN IF NOT EXISTS updated_at timestamptz NOT NULL DEFAULT now();
 
@@ -141,6 +141,7 @@ INCLUDE (amount_rub) WHERE status = 'held';
 CREATE INDEX IF NOT EXISTS payment_reservations_expiring_idx ON payment_reservations (expires_at)
 WHERE status = 'held';
 CREATE INDEX IF NOT EXISTS balances_unbooked_idx ON balances (user_id) WHERE unbooked_rub <> 0;
+CREATE INDEX IF NOT EXISTS balances_booked_in_idx ON balances (booked_in);
 CREATE INDEX IF NOT EXISTS payment_transactions_user_idx ON payment_transactions (user_id, created_at DESC, id DESC);
 CREATE UNIQUE INDEX IF NOT EXISTS payment_transactions_effect_once ON payment_transactions (effect_key);
 CREATE INDEX IF NOT EXISTS payment_transactions_payment_idx ON payment_transactions (payment_id)
@@ -180,7 +181,10 @@ BEGIN
 END
 $$;
 
--- A ledger that is new to us: what it does not explain is booked, so that it explains everything from here on.
+-- A ledger that is new to a balance: what it does not explain is booked, and it explains everything from here on.
+-- Nobody may move money between the sum and the entry.
+LOCK TABLE balances IN SHARE ROW EXCLUSIVE MODE;
+
 WITH booked AS (
     SELECT user_id, sum(amount_rub) AS amount_rub FROM payment_transactions GROUP BY user_id
 ),
@@ -189,23 +193,25 @@ held AS (
     SELECT user_id, sum(amount_rub) AS amount_rub FROM payment_reservations WHERE status = 'held' GROUP BY user_id
 ),
 
-unexplained AS (
-    SELECT
-        balances.user_id,
-        balances.balance_rub,
-        balances.balance_rub + coalesce(held.amount_rub, 0) - balances.unbooked_rub
-        - coalesce(booked.amount_rub, 0) AS amount_rub
-    FROM balances
-    LEFT JOIN booked ON balances.user_id = booked.user_id
-    LEFT JOIN held ON balances.user_id = held.user_id
+explained AS (
+    UPDATE balances
+    SET booked_in = 'payment_transactions'::regclass::oid, unbooked_rub = 0
+    WHERE booked_in <> 'payment_transactions'::regclass::oid
+    RETURNING user_id, balance_rub
 )
 
 INSERT INTO payment_transactions (user_id, amount_rub, type, reason, effect_key, balance_rub)
-SELECT user_id, amount_rub, 'adjustment', 'opening balance', 'opening:' || user_id, balance_rub
-FROM unexplained
-WHERE
-    amount_rub <> 0
-    AND NOT EXISTS (SELECT FROM payment_transactions AS entry WHERE entry.effect_key IS NOT NULL);
+SELECT
+    explained.user_id,
+    explained.balance_rub + coalesce(held.amount_rub, 0) - coalesce(booked.amount_rub, 0),
+    'adjustment',
+    'opening balance',
+    'opening:' || gen_random_uuid(),
+    explained.balance_rub
+FROM explained
+LEFT JOIN booked ON explained.user_id = booked.user_id
+LEFT JOIN held ON explained.user_id = held.user_id
+WHERE explained.balance_rub + coalesce(held.amount_rub, 0) <> coalesce(booked.amount_rub, 0);
 
 CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger
 LANGUAGE plpgsql AS $$
@@ -225,7 +231,7 @@ COMMENT ON TABLE balances IS 'What each person can spend. With what is held it i
 COMMENT ON COLUMN balances.user_id IS 'Whose.';
 COMMENT ON COLUMN balances.balance_rub IS 'What can be spent now; below zero after a processor took money back.';
 COMMENT ON COLUMN balances.unbooked_rub IS 'Movements made while the ledger was missing; booked when it returns.';
-COMMENT ON COLUMN balances.last_effect IS 'The newest effect that was booked: a ledger without it has lost its past.';
+COMMENT ON COLUMN balances.booked_in IS 'Oid of the ledger that explains this balance whole; any other lost its past.';
 COMMENT ON COLUMN balances.created_at IS 'When the person first had money here.';
 COMMENT ON COLUMN balances.updated_at IS 'When this row changed last; kept by a trigger.';
 

@@ -15,8 +15,8 @@ from aiohttp import web
 
 from service import development, http, ops
 from service.config import Config
-from service.errors import FeatureOff, ServiceError, Unavailable
-from service.feature import Feature, HttpRoute, Menu, Off, Rooms
+from service.errors import FeatureOff, SchemaDrift, ServiceError, Unavailable
+from service.feature import Feature, HttpRoute, Menu, Off, On, Rooms, State
 from service.features import FEATURES
 from service.kernel import log as logs
 from service.kernel import migrate
@@ -77,9 +77,24 @@ def assemble(config: Config, features: Sequence[Feature], clock: Clock) -> Assem
     database = Database(config.database, clock)
     people = People(database, clock, cache_ttl_s=config.user_cache_ttl)
     menu = Menu.of(features)
-    rooms = Rooms({Config: config, Clock: clock, Database: database, People: people, Menu: menu})
+    session = aiohttp.ClientSession()
+    bot = _bot(config, clock, people, session)
+    jobs = tuple(job for feature in features for job in feature.jobs)
+    loop = JobLoop(jobs, lambda: switchboard.mounted.rooms, lambda job: switchboard.may_run(job))
+    rooms = Rooms(
+        {
+            Config: config,
+            Clock: clock,
+            Database: database,
+            People: people,
+            Menu: menu,
+            aiohttp.ClientSession: session,
+            BotApi: bot,
+            JobLoop: loop,
+        }
+    )
     switchboard = Switchboard(features, database, config, clock, rooms)
-    bot = _bot(config, clock, people)
+    switchboard.on_change(_catch_up(features, loop))
     courier = Courier(bot)
     dispatcher = Dispatcher(
         switchboard=switchboard,
@@ -90,8 +105,6 @@ def assemble(config: Config, features: Sequence[Feature], clock: Clock) -> Assem
         budget=Budget(config.door_timeout),
         send_later=courier.send_later,
     )
-    jobs = tuple(job for feature in features for job in feature.jobs)
-    loop = JobLoop(jobs, lambda: switchboard.mounted.rooms, switchboard.may_run)
     return Assembly(
         Operations(config, Lifecycle(), clock, database, switchboard, people, dispatcher, bot, loop), courier
     )
@@ -109,7 +122,18 @@ def _routes(operations: Operations, features: Sequence[Feature]) -> list[web.Rou
     return guard.around(routes)
 
 
-def _bot(config: Config, clock: Clock, people: People) -> BotApi:
+def _catch_up(features: Sequence[Feature], loop: JobLoop[Rooms]) -> Callable[[str, State], None]:
+    """What a feature could not do while it was off, its jobs do as soon as it is on."""
+    jobs_of = {feature.name: feature.jobs for feature in features}
+
+    def poke(name: str, state: State) -> None:
+        for job in jobs_of[name] if isinstance(state, On) else ():
+            loop.poke(job.name)
+
+    return poke
+
+
+def _bot(config: Config, clock: Clock, people: People, session: aiohttp.ClientSession) -> BotApi:
     async def mark_unreachable(chat_id: int) -> None:
         with suppress(Unavailable):  # the next call that fails tells again
             await people.mark_active(chat_id, False)
@@ -117,7 +141,7 @@ def _bot(config: Config, clock: Clock, people: People) -> BotApi:
     return BotApi(
         token=config.telegram_bot_token or "",
         base=config.telegram_api_base,
-        session=aiohttp.ClientSession(),
+        session=session,
         clock=clock,
         pacing=Pacing(),
         on_blocked=mark_unreachable,
@@ -128,12 +152,21 @@ def _gated(feature: Feature, route: HttpRoute, switchboard: Switchboard) -> web.
     """The one place where a route meets its switch."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        state = switchboard.states[feature.name]
-        if isinstance(state, Off):
-            raise FeatureOff(state.reason)
-        return await route.handler(request, switchboard.mounted.rooms)
+        try:
+            return await route.handler(request, _rooms_of(feature, switchboard))
+        except SchemaDrift:  # a table went away since the last look
+            await switchboard.refresh()
+            return await route.handler(request, _rooms_of(feature, switchboard))
 
     return web.route(route.method, route.path, handle)
+
+
+def _rooms_of(feature: Feature, switchboard: Switchboard) -> Rooms:
+    """Raises FeatureOff: of this feature, or of one that is essential."""
+    for state in (switchboard.mounted.essential, switchboard.states[feature.name]):
+        if isinstance(state, Off):
+            raise FeatureOff(state.reason)
+    return switchboard.mounted.rooms
 
 
 async def _database(app: web.Application) -> AsyncIterator[None]:

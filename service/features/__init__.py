@@ -10,5 +10,5 @@ FEATURES: tuple[Feature, ...] = (
     users.FEATURE,
     inbox.PROCESSED,
     inbox.FAILED,
-    payments.FEATURE,
+    *payments.FEATURES,
 )

@@ -57,6 +57,9 @@ FEATURE_ENABLED = _gauge("feature_enabled", "1 while the feature is on.", "featu
 UPDATES = _counter("updates_total", "Updates that came in.", "kind", "result")
 UPDATES_POISON = _counter("updates_poison_total", "Updates set aside after failing repeatedly.")
 
+# change is what the event said of the money; status is waiting, applied, ignored, review or closed.
+PAYMENT_EVENTS = _counter("payment_events_total", "What processors said.", "provider", "change", "status")
+
 # result is ok, retryable or permanent.
 TELEGRAM_CALLS = _counter("telegram_calls_total", "Calls to the Bot API.", "method", "result")
 TELEGRAM_SECONDS = _histogram("telegram_call_duration_seconds", "Calls to the Bot API.", LONG, "method")

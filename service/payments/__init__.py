@@ -1,7 +1,98 @@
-"""Payments: money's door. It knows money that arrives inside Telegram; nothing is sold yet."""
+"""Payments: money's door and money's room. Features know it by `wallet` alone.
 
-from service.feature import Feature
-from service.payments import handlers
+The switches: `payment_transactions` (the ledger), `payments` (everything else about money), and one for each
+processor, whose door opens only onto an inbox.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from service.config import Config
+from service.feature import Feature, HttpRoute, Offer, owns
+from service.payments import callback, handlers, ledger, wallet
+from service.payments.providers import Providers, opened, stripe, yookassa
+from service.payments.settle import Settlement, SettlementInTables
 from service.text import Text
 
-FEATURE = Feature(name="payments", title=Text(en="Payments", ru="Платежи"), router=handlers.router)
+INBOX = owns(
+    "id",
+    "provider",
+    "delivery_key",
+    "name",
+    "reference",
+    "body",
+    "status",
+    "reason",
+    "payment_id",
+    "deliveries",
+    "attempts",
+    "received_at",
+    "due_at",
+    "finished_at",
+)
+PAYMENTS = Feature(
+    name="payments",
+    title=Text(en="Balances and top-ups", ru="Баланс и пополнение"),
+    needs={
+        **wallet.NEEDS,
+        "payments": owns(
+            "payment_id",
+            "user_id",
+            "provider",
+            "provider_payment_id",
+            "status",
+            "amount",
+            "currency",
+            "credit_rub",
+            "refunded_amount",
+            "refunded_rub",
+            "pack_id",
+            "pay_url",
+            "test",
+            "created_at",
+            "updated_at",
+            "expires_at",
+            "settled_at",
+            "told_at",
+            "checks",
+            "check_at",
+        ),
+        "payment_references": owns("provider", "reference", "payment_id"),
+        "payment_refunds": owns(
+            "refund_id",
+            "payment_id",
+            "provider",
+            "provider_refund_id",
+            "kind",
+            "status",
+            "amount",
+            "amount_rub",
+            "reservation_id",
+            "reason",
+            "created_at",
+            "updated_at",
+            "checks",
+            "check_at",
+        ),
+    },
+    router=handlers.router,
+    offers=(
+        Offer(Settlement, lambda _: SettlementInTables(), lambda _: Settlement()),
+        Offer(Providers, opened, opened),
+    ),
+)
+
+
+def _processor(
+    name: str, title: Text, requires: Callable[[Config], str | None] | None = None, routes: tuple[HttpRoute, ...] = ()
+) -> Feature:
+    return Feature(name=name, title=title, needs={"payment_events": INBOX}, requires=requires, routes=routes)
+
+
+PROCESSORS = (
+    _processor("yookassa", yookassa.YooKassa.title, yookassa.requires, (callback.route("yookassa"),)),
+    _processor("stripe", stripe.Stripe.title, stripe.requires, (callback.route("stripe"),)),
+)
+
+FEATURES = (ledger.FEATURE, PAYMENTS, *PROCESSORS)

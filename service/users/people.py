@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from service.errors import NotFound, TransactionConflict
 from service.kernel.clock import Clock
 from service.kernel.coalesce import Coalesced
-from service.kernel.database import Database
+from service.kernel.database import Connection, Database
 from service.kernel.log import Log
 from service.text import Language
 from service.users import repo
@@ -57,6 +57,11 @@ class People:
             self._known[ensured.user_id] = replace(ensured, created=False)
         self._log(ensured, known)
         return ensured
+
+    async def ensure_on(self, conn: Connection, profile: Profile) -> None:
+        """The same on the caller's transaction, for a row that is about to refer to him; nothing is remembered."""
+        if self.known(profile.user_id) is None:
+            await repo.ensure_users(conn, [profile])
 
     def known(self, user_id: int) -> EnsuredUser | None:
         """What is remembered of him, without asking the database."""

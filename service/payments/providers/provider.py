@@ -17,9 +17,9 @@ from service.text import Language, Text
 
 
 class Created(msgspec.Struct, frozen=True):
-    """A payment that a processor has agreed to: its id, and where the person pays."""
+    """A payment that a processor has agreed to: its id, where it has one before it is paid, and where the person pays."""
 
-    provider_payment_id: str
+    provider_payment_id: str | None
     pay_url: str
 
 
@@ -30,6 +30,7 @@ class Provider(Protocol):
     title: Text
     currencies: frozenset[str]
     live: bool
+    asks_back: bool  # a callback is only a hint, to be confirmed
 
     def verify(self, headers: Mapping[str, str], body: bytes, now: datetime) -> None:
         """Whether the callback is the processor's, over the raw bytes. Raises Forged."""

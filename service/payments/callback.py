@@ -1,0 +1,99 @@
+"""POST /payments/{provider}: the door at which processors tell of money.
+
+It knows sizes, encodings and the order verify, parse, confirm, settle; it knows no processor by name. What it
+answers with 200 is stored; what cannot be stored is a 503, and the processor sends it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import hdrs, web
+
+from service.config import Config
+from service.errors import DeadlineExceeded, Invalid, TooLarge, Unavailable, Upstream
+from service.feature import HttpRoute, Rooms
+from service.http import LOG_FIELDS, refusal
+from service.kernel.clock import Clock
+from service.kernel.database import Database
+from service.kernel.jobs import JobLoop
+from service.payments import inbox
+from service.payments.event import Report
+from service.payments.providers import Providers
+from service.payments.providers.provider import Provider
+from service.payments.settle import Outcome, Settlement
+
+# Bytes. The largest callback that was ever seen has 17 KiB.
+BODY_MAX = 256 * 1024
+BODY: web.RequestKey[bytes] = web.RequestKey("body")
+# Jobs that a settlement gives something to do.
+AFTER_SETTLING = ("apply_waiting_events", "tell_payers")
+
+
+def route(name: str) -> HttpRoute:
+    """The door of one processor."""
+
+    async def handle(request: web.Request, rooms: Rooms) -> web.StreamResponse:
+        if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
+            return refusal("encoding", "The body must not be encoded: it is signed as it is.", 415)
+        provider = rooms.of(Providers).get(name)
+        try:
+            async with asyncio.timeout(rooms.of(Config).door_timeout):
+                body = await _body(request)
+                provider.verify(request.headers, body, rooms.of(Clock).now())
+                outcome = await take_in(rooms, provider, provider.parse(body))
+        except TimeoutError:
+            raise DeadlineExceeded from None
+        request[LOG_FIELDS] = lambda: {"provider": name, **outcome.log_fields()}
+        return web.Response()
+
+    return HttpRoute("POST", f"/payments/{name}", handle)
+
+
+async def take_in(rooms: Rooms, provider: Provider, report: Report) -> Outcome:
+    """Settle what a processor said, on its own word where a callback is only a hint. Raises Unavailable."""
+    if provider.asks_back:
+        if known := await _known(rooms, report):
+            return known
+        report = await _confirmed(rooms, provider, report)
+    async with rooms.of(Database).transaction() as conn:
+        outcome = await rooms.of(Settlement).settle(rooms, conn, report)
+    if not outcome.repeated:
+        for job in AFTER_SETTLING:
+            rooms.of(JobLoop).poke(job)
+    return outcome
+
+
+async def _known(rooms: Rooms, report: Report) -> Outcome | None:
+    """What became of it when it came before: a flood of copies asks the processor nothing."""
+    async with rooms.of(Database).acquire() as conn:
+        status = await inbox.status_of(conn, report.event.provider, report.event.delivery_key)
+    return None if status in (None, "waiting") else Outcome(status, repeated=True)
+
+
+async def _confirmed(rooms: Rooms, provider: Provider, report: Report) -> Report:
+    """Raises Unavailable where the processor does not answer; the hint is kept, and recovery asks again."""
+    try:
+        return await provider.confirm(report)
+    except Upstream:
+        async with rooms.of(Database).acquire() as conn:
+            await inbox.store(conn, report, rooms.of(Clock).now())
+        raise Unavailable from None
+
+
+async def _body(request: web.Request) -> bytes:
+    """What came, whole, as often as it is asked for. Raises TooLarge, Invalid."""
+    if BODY in request:
+        return request[BODY]
+    if (request.content_length or 0) > BODY_MAX:
+        raise TooLarge
+    parts = bytearray()
+    try:
+        async for part in request.content.iter_any():
+            parts += part
+            if len(parts) > BODY_MAX:
+                raise TooLarge
+    except (web.RequestPayloadError, ConnectionError):
+        raise Invalid("The body did not come whole.") from None
+    request[BODY] = bytes(parts)
+    return request[BODY]

@@ -1,0 +1,79 @@
+"""What processors said, kept whole before anything is done about it.
+
+It knows payment_events and when one is to be tried again; it knows nothing of what an event means.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Literal, cast
+from uuid import UUID
+
+import msgspec
+
+from service.kernel import queries
+from service.kernel.database import Connection
+from service.payments.event import Report
+
+EventStatus = Literal["waiting", "applied", "ignored", "review", "closed"]
+
+# Until the first try of recovery; a poke makes it sooner.
+FIRST_TRY_AFTER = timedelta(seconds=10)
+
+SQL = queries.room("payments")
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """An event as it stands in the inbox, locked by this transaction."""
+
+    id: int
+    status: EventStatus
+    reason: str
+    payment_id: UUID | None
+    deliveries: int
+
+    @property
+    def is_done(self) -> bool:
+        """A repeat of it changes nothing."""
+        return self.status != "waiting"
+
+
+_store_event = SQL.one("store_event", Stored)
+_finish_event = SQL.exec("finish_event")
+_get_event_status = SQL.value("get_event_status", str)
+
+
+async def status_of(conn: Connection, provider: str, delivery_key: str) -> EventStatus | None:
+    """How it stands with an event; None for one that never came."""
+    return cast("EventStatus | None", await _get_event_status(conn, provider=provider, delivery_key=delivery_key))
+
+
+async def store(conn: Connection, report: Report, now: datetime) -> Stored:
+    """Keep an event, or count the repeat of a known one. Waits for whoever handles the same at this moment."""
+    event = report.event
+    stored = await _store_event(
+        conn,
+        provider=event.provider,
+        delivery_key=event.delivery_key,
+        name=event.name,
+        reference=event.references[0][1] if event.references else None,
+        body=report.body,
+        now=now,
+    )
+    assert stored is not None, "an upsert always answers"
+    return stored
+
+
+async def finish(
+    conn: Connection, event_id: int, status: EventStatus, reason: str, *, now: datetime, payment_id: UUID | None = None
+) -> None:
+    """What became of it; one that waits is tried again a little later."""
+    await _finish_event(
+        conn,
+        event_id=event_id,
+        status=status,
+        reason=reason,
+        payment_id=payment_id,
+        now=now,
+        due_at=now + FIRST_TRY_AFTER,
+    )

@@ -1,0 +1,168 @@
+"""Settlement: the one door through which what processors say reaches balances.
+
+It knows the order of a settlement: inbox, payment, effect, balance, in one transaction of the caller. It must not
+call anybody while that is open; what is legal is decided in event.py, and how money moves in ledger.py.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID, uuid5
+
+import msgspec
+
+from service.feature import Rooms
+from service.kernel import metrics
+from service.kernel.clock import Clock
+from service.kernel.database import Connection
+from service.kernel.log import Log
+from service.payments import inbox, refunds
+from service.payments.event import Move, Payment, PaymentEvent, Refusal, Report, is_of_refund, payment_step
+from service.payments.inbox import EventStatus
+from service.payments.ledger import Ledger, Posting
+
+SQL = inbox.SQL
+_lock_payments = SQL.many("lock_payments", Payment)
+_move_payment = SQL.exec("move_payment")
+_hold_for_review = SQL.exec("hold_for_review")
+_repeat_payment = SQL.one("repeat_payment", Payment)
+
+log = Log("payments")
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of an event, and why; `repeated`: it had been settled before."""
+
+    status: EventStatus
+    reason: str = ""
+    payment_id: UUID | None = None
+    repeated: bool = False
+
+    def log_fields(self) -> dict[str, object]:
+        return {"result": "repeated" if self.repeated else self.status, "reason": self.reason}
+
+
+class _Case(msgspec.Struct, frozen=True):
+    """One settlement under way."""
+
+    rooms: Rooms
+    conn: Connection
+    now: datetime
+    event_id: int
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.rooms.of(Ledger)
+
+    async def end(self, status: EventStatus, reason: str, payment: Payment | None = None) -> Outcome:
+        payment_id = payment.payment_id if payment else None
+        await inbox.finish(self.conn, self.event_id, status, reason, now=self.now, payment_id=payment_id)
+        if status == "review":
+            log.error("payment to review", event_id=self.event_id, payment_id=str(payment_id), reason=reason)
+        return Outcome(status, reason, payment_id)
+
+    async def refuse(self, refusal: Refusal, payment: Payment) -> Outcome:
+        return await self.end(refusal.status, refusal.reason, payment)
+
+
+class Settlement:
+    """Takes in what processors say. This one stands in while a table of the money is missing: it only keeps it."""
+
+    async def settle(self, rooms: Rooms, conn: Connection, report: Report) -> Outcome:
+        """Have the event its effect, once, on the caller's transaction. Raises UserMissing, Unavailable."""
+        now = rooms.of(Clock).now()
+        stored = await inbox.store(conn, report, now)
+        outcome = Outcome(stored.status, stored.reason, stored.payment_id, repeated=True)
+        if not stored.is_done:
+            outcome = await self._apply(_Case(rooms, conn, now, stored.id), report.event)
+        metrics.PAYMENT_EVENTS.labels(report.event.provider, report.event.change, outcome.status).inc()
+        return outcome
+
+    async def _apply(self, case: _Case, event: PaymentEvent) -> Outcome:
+        return Outcome("waiting", "the tables of the money are missing")
+
+
+class SettlementInTables(Settlement):
+    """Payments, their refunds, and the ledger."""
+
+    async def _apply(self, case: _Case, event: PaymentEvent) -> Outcome:
+        if event.change == "nothing":
+            return await case.end("ignored", event.reason)
+        if event.change == "review":
+            return await case.end("review", event.reason)
+        payment = await _payment_of(case, event)
+        if payment is None:
+            return await case.end("waiting", "no payment of ours is known by these names")
+        if is_of_refund(event):
+            step = await refunds.settle(case.conn, case.ledger, event, payment, case.now)
+            return (
+                await case.end("applied", "", payment) if isinstance(step, Move) else await case.refuse(step, payment)
+            )
+        step = await _pay(case, event, payment)
+        if isinstance(step, Move):
+            return Outcome("applied", "", payment.payment_id)
+        if step.status == "review":
+            await _hold_for_review(case.conn, payment_id=payment.payment_id)
+        return await case.refuse(step, payment)
+
+
+async def _payment_of(case: _Case, event: PaymentEvent) -> Payment | None:
+    """The payment that is meant, locked: by the processor's names for it, else by ours."""
+    providers, references = _columns(event)
+    found = await _lock_payments(case.conn, payment_id=event.order_id, providers=providers, refs=references)
+    if not found:
+        return None
+    payment = found[0]  # by name, where there is such a one
+    if payment.payment_id == event.order_id and payment.provider != event.provider:
+        return None
+    if event.repeatable and event.change == "paid" and payment.status == "succeeded" and _is_other(event, payment):
+        return await _repeat(case, event, payment)
+    return payment
+
+
+def _is_other(event: PaymentEvent, payment: Payment) -> bool:
+    """Another payment than the one that settled the order."""
+    return payment.provider_payment_id != event.references[0][1]
+
+
+async def _repeat(case: _Case, event: PaymentEvent, payment: Payment) -> Payment | None:
+    """Somebody paid the same order once more. That is money too: a payment of its own."""
+    repeat_id = uuid5(payment.payment_id, event.references[0][1])
+    return await _repeat_payment(case.conn, payment_id=repeat_id, repeated_id=payment.payment_id, now=case.now)
+
+
+async def _pay(case: _Case, event: PaymentEvent, payment: Payment) -> Move | Refusal:
+    step = payment_step(event, payment)
+    if isinstance(step, Refusal):
+        return step
+    if step.status == "succeeded" and not await _credit(case, event, payment):
+        return Refusal("ignored", "this money was credited already")
+    providers, references = _columns(event)
+    await _move_payment(
+        case.conn,
+        payment_id=payment.payment_id,
+        status=step.status,
+        provider_payment_id=references[0] if providers and providers[0] == payment.provider else None,
+        now=case.now,
+        providers=providers,
+        refs=references,
+        event_id=case.event_id,
+    )
+    return step
+
+
+async def _credit(case: _Case, event: PaymentEvent, payment: Payment) -> bool:
+    assert event.effect_key is not None, "money that moved has a name"
+    posting = Posting(
+        effect_key=event.effect_key,
+        user_id=payment.user_id,
+        amount_rub=payment.credit_rub,
+        type="topup",
+        reason=f"{payment.provider}: {payment.money}",
+        payment_id=payment.payment_id,
+    )
+    return await case.ledger.post(case.conn, posting) is not None
+
+
+def _columns(event: PaymentEvent) -> tuple[list[str], list[str]]:
+    return [provider for provider, _ in event.references], [reference for _, reference in event.references]

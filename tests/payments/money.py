@@ -1,0 +1,128 @@
+"""What tests of money share: an order in the table, an event about it, and the invariant that must hold after each step."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+from service.config import Config
+from service.feature import Rooms
+from service.kernel.clock import Clock
+from service.kernel.database import Database
+from service.kernel.jobs import JobLoop
+from service.payments.event import Money, PaymentEvent, Report
+from service.payments.ledger import Ledger, LedgerInTable
+from service.payments.settle import Outcome, Settlement, SettlementInTables
+from service.users.people import People
+from tests.cast import PAYER
+from tests.serving import config_for
+
+ROUBLES = Money(Decimal("150.00"), "RUB")
+deliveries = itertools.count(1)
+
+# The invariant of DESIGN.md, 4: who breaks it, and by how much.
+BROKEN = """
+SELECT user_id, balance_rub, held_rub, booked_rub FROM (
+    SELECT balances.user_id, balance_rub, unbooked_rub,
+        coalesce((SELECT sum(amount_rub) FROM payment_reservations AS held
+            WHERE held.user_id = balances.user_id AND held.status = 'held'), 0) AS held_rub,
+        coalesce((SELECT sum(amount_rub) FROM payment_transactions AS entry
+            WHERE entry.user_id = balances.user_id), 0) AS booked_rub
+    FROM balances
+) AS sums WHERE balance_rub + held_rub <> booked_rub + unbooked_rub
+"""
+
+
+class Noon(Clock):
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.at = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.at
+
+    def forward(self, **by: float) -> None:
+        self.at += timedelta(**by)
+
+
+def rooms_for(db: Database, clock: Clock | None = None, **more: str) -> Rooms:
+    """The rooms of money without a whole service around them."""
+    clock = clock or Noon()
+    return Rooms(
+        {
+            Config: config_for("postgresql://nowhere/none", **more),
+            Clock: clock,
+            Database: db,
+            Ledger: LedgerInTable(),
+            Settlement: SettlementInTables(),
+            People: People(db, clock, cache_ttl_s=600),
+            JobLoop: JobLoop((), lambda: None, lambda _: True),
+        }
+    )
+
+
+async def order(conn: Any, *, user_id: int = PAYER.user_id, provider: str = "yookassa", **columns: Any) -> UUID:
+    """A payment that is being paid: 150 RUB for 150 RUB, unless `columns` say otherwise."""
+    row = {
+        "payment_id": uuid4(),
+        "user_id": user_id,
+        "provider": provider,
+        "status": "pending",
+        "amount": ROUBLES.amount,
+    }
+    row |= {"currency": "RUB", "credit_rub": ROUBLES.amount, "pack_id": "small"}
+    row |= {"expires_at": datetime(2030, 1, 1, tzinfo=UTC), **columns}
+    names, values = list(row), list(row.values())
+    places = ", ".join(f"${at + 1}" for at in range(len(names)))
+    await conn.execute("INSERT INTO users (user_id) VALUES ($1) ON CONFLICT DO NOTHING", user_id)
+    await conn.execute(f"INSERT INTO payments ({', '.join(names)}) VALUES ({places})", *values)
+    return row["payment_id"]
+
+
+def paid(order_id: UUID | None, reference: str = "p1", **fields: Any) -> Report:
+    """A processor says that it has been paid."""
+    event = {
+        "provider": "yookassa",
+        "delivery_key": f"delivery-{next(deliveries)}",
+        "name": "payment.succeeded",
+        "change": "paid",
+        "references": (("yookassa", reference),),
+        "order_id": order_id,
+        "money": ROUBLES,
+        "effect_key": f"yookassa:payment:{reference}",
+    }
+    return Report(PaymentEvent(**{**event, **fields}), b"{}")
+
+
+def refunded(reference: str = "p1", refund: str = "r1", amount: str = "50.00", **fields: Any) -> Report:
+    """A processor says that money went back."""
+    event = {
+        "provider": "yookassa",
+        "delivery_key": f"delivery-{next(deliveries)}",
+        "name": "refund.succeeded",
+        "change": "refunded",
+        "references": (("yookassa", reference),),
+        "money": Money(Decimal(amount), "RUB"),
+        "effect_key": f"yookassa:refund:{refund}",
+        "refund_id": refund,
+    }
+    return Report(PaymentEvent(**{**event, **fields}), b"{}")
+
+
+async def settle(rooms: Rooms, report: Report) -> Outcome:
+    """As the door does it."""
+    async with rooms.of(Database).transaction() as conn:
+        return await rooms.of(Settlement).settle(rooms, conn, report)
+
+
+async def balance_of(conn: Any, user_id: int = PAYER.user_id) -> Decimal:
+    return await conn.fetchval("SELECT balance_rub FROM balances WHERE user_id = $1", user_id) or Decimal("0.00")
+
+
+async def entries_of(conn: Any, user_id: int = PAYER.user_id) -> list[tuple[str, Decimal]]:
+    query = "SELECT type, amount_rub FROM payment_transactions WHERE user_id = $1 ORDER BY id"
+    return [(row["type"], row["amount_rub"]) for row in await conn.fetch(query, user_id)]
