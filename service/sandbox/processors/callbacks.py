@@ -57,6 +57,7 @@ class Attempt:
 
     at: float
     url: str
+    headers: Headers
     status: int
     why: str = ""
 
@@ -164,17 +165,17 @@ class Postman:
             self._idle.notify_all()
 
     async def _attempt(self, callback: Callback) -> Attempt:
-        at, url = self._clock(), self._base().rstrip("/") + callback.path
+        at, url, headers = self._clock(), self._base().rstrip("/") + callback.path, callback.headers()
         try:
-            sent = self._http().post(url, data=callback.body, headers=callback.headers(), allow_redirects=False)
+            sent = self._http().post(url, data=callback.body, headers=headers, allow_redirects=False)
             async with sent as response:
-                return Attempt(at, url, response.status, response.reason or "")
+                return Attempt(at, url, headers, response.status, response.reason or "")
         except TimeoutError:
-            return Attempt(at, url, 0, f"no answer within {RESPONSE_TIMEOUT_S} s")
+            return Attempt(at, url, headers, 0, f"no answer within {RESPONSE_TIMEOUT_S} s")
         except aiohttp.ClientConnectorError:
-            return Attempt(at, url, 0, "connection refused")
+            return Attempt(at, url, headers, 0, "connection refused")
         except aiohttp.ClientError:
-            return Attempt(at, url, 0, "connection closed")
+            return Attempt(at, url, headers, 0, "connection closed")
 
     def _http(self) -> aiohttp.ClientSession:
         if self._session is None:

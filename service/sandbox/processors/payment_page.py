@@ -30,11 +30,10 @@ def rendered(processor: str, bill: Bill, callbacks: Sequence[Callback], prefix: 
     parts = {
         "prefix": prefix,
         "processor": TITLES[processor],
-        "busy": "yes" if any(not (one.acknowledged or one.given_up) for one in callbacks) else "no",
         "bill": _bill(bill, f"{prefix}/pay/{processor}/{bill.id}"),
         "log": _log(callbacks),
     }
-    for name in ("prefix", "processor", "busy"):
+    for name in ("prefix", "processor"):
         page = page.replace(f"{{{name}}}", escape(parts[name]))
     before, _, rest = page.partition("{bill}")
     between, _, after = rest.partition("{log}")
@@ -72,8 +71,9 @@ def _log(callbacks: Sequence[Callback]) -> str:
 
 def _callback(callback: Callback) -> str:
     body = orjson.dumps(callback.json, option=orjson.OPT_INDENT_2).decode()
-    headers = "\n".join(f"{name}: {text}" for name, text in callback.headers().items())
-    to = callback.attempts[-1].url if callback.attempts else callback.path
+    last = callback.attempts[-1] if callback.attempts else None
+    headers = "\n".join(f"{name}: {text}" for name, text in (last.headers if last else {}).items())
+    to = last.url if last else callback.path
     shown = callback.attempts[-TRIES_SHOWN:]
     tries = "".join(_attempt(one, callback) for one in shown) or '<li data-state="waiting">not sent yet</li>'
     return (

@@ -154,6 +154,7 @@ def _time(shop: Shop, order_id: str) -> str:
         ({"prices": {PRODUCT: [{"amount_type": "fixed", "price_amount": 10.0}]}}, "price_amount"),
         ({"prices": {PRODUCT: [{"amount_type": "fixed", "price_amount": 49}]}}, "price_amount"),
         ({"prices": {PRODUCT: [{"amount_type": "fixed", "price_amount": 50, "price_currency": "rub"}]}}, "currency"),
+        ({"currency": ["usd"], "prices": None, "amount": 500}, "currency"),
         ({"prices": None}, "amount"),
         ({"prices": None, "amount": "500"}, "amount"),
         ({"prices": None, "amount": True}, "amount"),
@@ -178,7 +179,9 @@ async def test_what_the_payer_chooses_to_pay(shop: Shop) -> None:
     assert (created["amount"], created["external_customer_id"]) == (700, "7")
 
 
-@pytest.mark.parametrize("change", [{"amount": 0}, {"amount": 1.5}, {"reason": "why not"}, {"order_id": "x"}])
+@pytest.mark.parametrize(
+    "change", [{"amount": 0}, {"amount": 1.5}, {"reason": "why not"}, {"reason": []}, {"order_id": "x"}]
+)
 async def test_a_wrong_refund_is_refused(shop: Shop, change: dict[str, Any]) -> None:
     order = await bought(shop)
     assert (await shop.polar("POST", "/v1/refunds", {**refund_of(order, 1), **change})).status == 422

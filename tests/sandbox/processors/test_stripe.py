@@ -274,7 +274,7 @@ async def test_an_event_names_the_request_that_caused_it(shop: Shop) -> None:
     assert told(shop, "charge.succeeded")["request"] == {"id": None, "idempotency_key": None}
 
 
-@pytest.mark.parametrize("given", [None, "Bearer sk_test_other", "Bearer", "Basic ???", "Digest x"])
+@pytest.mark.parametrize("given", [None, "Bearer sk_test_other", "Bearer", "Basic ???", "Digest x", "Bearer ключ"])
 async def test_strangers_are_refused(shop: Shop, given: str | None) -> None:
     refusal = await shop.call("GET", f"/stripe{SESSIONS}", headers={"Authorization": given} if given else {})
     assert (refusal.status, refusal["error"]["type"]) == (401, "invalid_request_error")
@@ -290,5 +290,5 @@ async def test_other_bodies_and_paths_are_refused(shop: Shop) -> None:
     for path in (f"{SESSIONS}/x", "/v1/payment_intents/x", "/v1/refunds/x", "/v1/nothing"):
         missing = await shop.stripe("GET", path)
         assert (missing.status, missing["error"]["type"]) == (404, "invalid_request_error")
-    for asked in ({}, {"charge": "x"}, {"payment_intent": "x"}):
+    for asked in ({}, {"charge": "x"}, {"payment_intent": "x"}, {"charge[x]": "x"}):
         assert (await shop.stripe("POST", "/v1/refunds", asked)).status in (400, 404)

@@ -157,6 +157,7 @@ async def test_lists_come_in_pages(shop: Shop) -> None:
         ],
         ({"amount": {"value": "1.00", "currency": "XTR"}}, "amount.currency"),
         ({"amount": {"value": "1.00", "currency": "rub"}}, "amount.currency"),
+        ({"amount": {"value": "1.00", "currency": []}}, "amount.currency"),
         ({"amount": "150.00"}, "amount"),
         ({"description": "x" * 129}, "description"),
         ({"metadata": {str(key): "" for key in range(17)}}, "metadata"),

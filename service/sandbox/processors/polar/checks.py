@@ -82,9 +82,9 @@ def price(given: Json, product_id: str) -> tuple[int, str]:
     else:
         amount = integer(given.get("amount"), "amount", least=LEAST_AMOUNT)
     currency = first.get("price_currency") or given.get("currency") or "usd"
-    if currency not in CURRENCIES:
+    if not isinstance(currency, str) or currency not in CURRENCIES:
         raise invalid(("body", "currency"), "Input should be a supported currency", currency, "enum")
-    return amount, str(currency)
+    return amount, currency
 
 
 def text(given: Json, name: str) -> str | None:

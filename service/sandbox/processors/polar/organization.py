@@ -113,7 +113,7 @@ class Polar:
             seller="Polar organization of the sandbox",
             status=checkout["status"],
             payable=checkout["status"] == "open",
-            back=checkout["success_url"] or "",
+            back=(checkout["success_url"] or "").replace("{CHECKOUT_ID}", payment_id),
         )
 
     def pay(self, payment_id: str) -> Json:
@@ -149,7 +149,9 @@ class Polar:
         headers = {"WWW-Authenticate": 'Bearer realm="polar"'}
         if kind.lower() != "bearer":
             raise Refused(Answer(NO_TOKEN, 401, headers))
-        if not hmac.compare_digest(given.strip().encode(), self.account.access_token.encode()):
+        if not hmac.compare_digest(
+            given.strip().encode("utf-8", "surrogateescape"), self.account.access_token.encode()
+        ):
             raise Refused(Answer(WRONG_TOKEN, 401, headers))
 
     def _create(self, ask: Ask) -> Answer:
@@ -184,7 +186,7 @@ class Polar:
     def _refund(self, ask: Ask) -> Answer:
         given = checks.json(ask)
         amount = checks.integer(given.get("amount"), "amount", least=1)
-        if (reason := given.get("reason")) not in REASONS:
+        if (reason := checks.text(given, "reason")) not in REASONS:
             raise invalid(("body", "reason"), "Input should be a known reason", reason, "enum")
         order = self.orders.get(checks.uuid(given.get("order_id"), "order_id"))
         if order is None:

@@ -33,6 +33,7 @@ KEY_MOST = 255  # characters of an Idempotency-Key
 EXPIRES_LEAST_S, EXPIRES_MOST_S = 30 * 60, 24 * 3_600
 REFERENCE_MOST = 200  # characters of a client_reference_id
 URL_MOST = 5_000
+ID_MOST = 255
 SESSION_FIELDS = frozenset(
     (
         *("mode", "line_items", "success_url", "cancel_url", "client_reference_id", "metadata", "expires_at"),
@@ -111,7 +112,7 @@ class Stripe(Books):
         given = _given_key(ask.headers.get("authorization", ""))
         if not given:
             raise refused("You did not provide an API key.", status=401)
-        if not hmac.compare_digest(given.encode(), self.account.secret_key.encode()):
+        if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self.account.secret_key.encode()):
             raise refused(f"Invalid API Key provided: {given[:8]}***", status=401)
 
     def _once(self, run: Handler, ask: Ask) -> Answer:
@@ -183,11 +184,11 @@ class Stripe(Books):
         return Answer(self._refund_charge(charge, amount, form.metadata(given), reason))
 
     def _charge_of(self, given: Json) -> Json:
-        if charge_id := given.get("charge"):
+        if charge_id := form.text(given, "charge", ID_MOST):
             if charge_id not in self.charges:
                 raise form.unknown("charge", charge_id, param="charge")
             return self.charges[charge_id]
-        if not (intent_id := given.get("payment_intent")):
+        if not (intent_id := form.text(given, "payment_intent", ID_MOST)):
             raise refused("One of the following params should be provided for this request: payment_intent or charge.")
         if intent_id not in self.intents:
             raise form.unknown("payment_intent", intent_id, param="payment_intent")

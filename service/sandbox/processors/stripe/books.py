@@ -13,6 +13,7 @@ from service.sandbox.processors.api import Bill, Json, NotPayable, shown
 from service.sandbox.processors.callbacks import Callback, Sender
 from service.sandbox.processors.stripe import objects
 
+PLACE_OF_ID = "{CHECKOUT_SESSION_ID}"  # what a success_url may have in it
 BY_ITSELF: Sequence[str | None] = (None, None)
 
 
@@ -48,7 +49,7 @@ class Books:
             seller="Stripe account of the sandbox",
             status=f"{session['status']}, {session['payment_status']}",
             payable=session["status"] == "open",
-            back=(session["success_url"] if paid else session["cancel_url"]) or "",
+            back=((session["success_url"] if paid else session["cancel_url"]) or "").replace(PLACE_OF_ID, payment_id),
         )
 
     def pay(self, payment_id: str) -> Json:

@@ -53,7 +53,7 @@ def amount(given: Any) -> Json:
     text, currency = given.get("value"), given.get("currency")
     if not isinstance(text, str) or not AMOUNT.fullmatch(text) or Decimal(text) == 0:
         raise refused("Amount must be a positive number with two digits after the dot", "amount.value")
-    if currency not in CURRENCIES:
+    if not isinstance(currency, str) or currency not in CURRENCIES:
         raise refused("Illegal currency", "amount.currency")
     return {"value": text, "currency": currency}
 

@@ -141,7 +141,9 @@ class YooKassa:
     def _authenticate(self, ask: Ask) -> None:
         pair = b64encode(f"{self.account.shop_id}:{self.account.secret_key}".encode()).decode()
         kind, _, given = ask.headers.get("authorization", "").partition(" ")
-        if kind.lower() != "basic" or not hmac.compare_digest(given.strip().encode(), pair.encode()):
+        if kind.lower() != "basic" or not hmac.compare_digest(
+            given.strip().encode("utf-8", "surrogateescape"), pair.encode()
+        ):
             why = "Login has illegal format" if kind else "Authorization header is missing"
             raise refused(why, "Authorization", status=401, code="invalid_credentials")
 
