@@ -202,10 +202,11 @@ class YooKassa:
                 "GET", path, form=[*filters, ("limit", PAGE), *([("cursor", cursor)] if cursor else [])]
             )
             with understood("YooKassa's answer"):
-                things = strict.listing(page, "items")
+                count = len(strict.listing(page, "items"))
+                things = [strict.mapping(page, "items", place) for place in range(count)]
                 cursor = strict.optional_text(page, "next_cursor")
-            for place in range(len(things)):
-                yield strict.mapping(page, "items", place)
+            for thing in things:
+                yield thing
 
     async def _post(self, path: str, *ids: str, json: Object, key: str) -> Object:
         return await self._api.call("POST", path, *ids, json=json, headers={"Idempotence-Key": key})
