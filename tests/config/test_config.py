@@ -126,6 +126,8 @@ def test_all_faults_come_at_once_and_repeat_no_value() -> None:
         ("TELEGRAM_BOT_TOKEN", "123456789"),
         ("TELEGRAM_API_BASE", "https://user:password@example.org"),
         ("PUBLIC_URL", "example.org"),
+        ("YOOKASSA_RECEIPT_EMAIL", "receipts at example.org"),
+        ("YOOKASSA_VAT_CODE", "13"),
         ("ADMIN_IDS", "1;2"),
         ("ADMIN_TOKEN", "two\nlines"),
         ("DB_HOST", "http://db"),
