@@ -29,6 +29,7 @@ from service.ops.lifecycle import Lifecycle
 from service.ops.metrics import loop_lag
 from service.ops.operations import Operations
 from service.sandbox import Sandbox
+from service.sandbox.processors import Accounts, Processors, StripeAccount, YooKassaAccount
 from service.switchboard import Switchboard
 from service.telegram import webhook
 from service.telegram.client import BotApi
@@ -67,9 +68,21 @@ def build(config: Config, *, features: Sequence[Feature] = FEATURES, clock: Cloc
     app.router.add_routes([http.observed(route) for route in _routes(operations, features)])
     if development.uses_sandbox(config):
         Sandbox(development.SANDBOX_TOKEN).mount(app)
+        _processors(config).mount(app)
     app.router.add_routes([http.observed(web.route("*", "/{path:.*}", http.not_found))])
     app.cleanup_ctx.extend([loop_lag, _database, _migrations, _features, _client, _jobs, _polling])
     return app
+
+
+def _processors(config: Config) -> Processors:
+    """The stand-ins of the payment processors, with the accounts that the settings name."""
+    return Processors(
+        config.public_url or "",
+        accounts=Accounts(
+            yookassa=YooKassaAccount(config.yookassa_shop_id or "", config.yookassa_secret_key or ""),
+            stripe=StripeAccount(config.stripe_secret_key or "", (config.stripe_webhook_secret or ("",))[0]),
+        ),
+    )
 
 
 def assemble(config: Config, features: Sequence[Feature], clock: Clock) -> Assembly:

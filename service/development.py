@@ -56,8 +56,24 @@ def _with_secrets(config: Config, path: Path) -> Config:
 
 
 def _with_sandbox(config: Config) -> Config:
+    """Telegram's stand-in, and one for each payment processor whose keys are not there."""
     here = f"http://127.0.0.1:{config.port}"
-    return replace(config, telegram_bot_token=SANDBOX_TOKEN, telegram_api_base=f"{here}/sandbox", public_url=here)
+    config = replace(config, telegram_bot_token=SANDBOX_TOKEN, telegram_api_base=f"{here}/sandbox", public_url=here)
+    if config.yookassa_secret_key is None:
+        config = replace(
+            config,
+            yookassa_shop_id="100500",
+            yookassa_secret_key="test_sandbox",  # noqa: S106 - of a stand-in
+            yookassa_api_base=f"{here}/sandbox/yookassa/v3",
+        )
+    if config.stripe_secret_key is None:
+        config = replace(
+            config,
+            stripe_secret_key="sk_test_sandbox",  # noqa: S106 - of a stand-in
+            stripe_webhook_secret=("whsec_sandbox",),
+            stripe_api_base=f"{here}/sandbox/stripe",
+        )
+    return config
 
 
 def _kept_secrets(path: Path) -> dict[str, str]:
