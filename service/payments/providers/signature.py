@@ -30,12 +30,12 @@ def check_stripe(headers: Mapping[str, str], body: bytes, secrets: Iterable[str]
     https://docs.stripe.com/webhooks#verify-manually. The key is the whole secret, its whsec_ included.
     """
     items = [item.partition("=")[::2] for item in _header(headers, "stripe-signature").split(",")]
-    moments = [value for name, value in items if name == "t"]
-    if len(moments) != 1:
-        raise Forged("the signature has no one time")
+    moments, offered = ([value for name, value in items if name == wanted] for wanted in ("t", "v1"))
+    if len(moments) != 1 or not all(offered):
+        raise Forged("the signature is not well formed")
     message = _moment(moments[0], now) + b"." + body
     expected = [_digest(secret.encode("utf-8", "surrogatepass"), message).hex() for secret in secrets if secret.strip()]
-    _match([value for name, value in items if name == "v1"], expected)
+    _match(offered, expected)
 
 
 def check_standard(headers: Mapping[str, str], body: bytes, keys: Iterable[bytes], now: datetime) -> None:

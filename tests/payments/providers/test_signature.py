@@ -82,6 +82,8 @@ def test_any_of_several_signatures_and_secrets_is_enough() -> None:
         f"v1={SIGNATURE}",
         f"t={MOMENT},v1=",
         f"t={MOMENT},v1",
+        f"t={MOMENT},v1={SIGNATURE},v1",
+        f"t={MOMENT},v1={SIGNATURE},t",
         f"t=,v1={SIGNATURE}",
         f"t={MOMENT},v0={SIGNATURE}",
         f"t={MOMENT},v10={SIGNATURE}",
