@@ -28,6 +28,19 @@ from tests.waiting import until
 TOKEN = "4242:test-token-of-a-bot-that-nobody-has-ever-made"
 SECRET = "test-secret"
 ADMIN_TOKEN = "test-admin-token"
+# The accounts of the sandbox's processors; where they listen a test says, and else nobody does.
+PROCESSORS = {
+    "YOOKASSA_SHOP_ID": "100500",
+    "YOOKASSA_SECRET_KEY": "test_sandbox-secret-key",
+    "YOOKASSA_API_BASE": "http://127.0.0.1:9",
+    "STRIPE_SECRET_KEY": "sk_test_sandbox",
+    "STRIPE_WEBHOOK_SECRET": "whsec_sandbox",
+    "STRIPE_API_BASE": "http://127.0.0.1:9",
+    "POLAR_ACCESS_TOKEN": "polar_oat_sandbox",
+    "POLAR_WEBHOOK_SECRET": "polar_whs_sandbox",
+    "POLAR_PRODUCT_ID": "5a1f7c9e-2b3d-4e5f-8a9b-0c1d2e3f4a5b",
+    "POLAR_API_BASE": "http://127.0.0.1:9",
+}
 # Update ids grow over the whole test run, as Telegram's do.
 update_ids = itertools.count(1_000)
 
@@ -42,8 +55,9 @@ def config_for(database_url: str, **settings: str) -> Config:
         "ADMIN_TOKEN": ADMIN_TOKEN,
         "MIGRATE_ON_START": "off",
         "LOG_LEVEL": "WARNING",
+        **PROCESSORS,
     }
-    return load({**environ, **settings})
+    return load({name: value for name, value in {**environ, **settings}.items() if value})
 
 
 def message(person: Person, text: str, **more: Any) -> dict[str, Any]:

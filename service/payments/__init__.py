@@ -11,7 +11,7 @@ from collections.abc import Callable
 from service.config import Config
 from service.feature import Feature, HttpRoute, Offer, owns
 from service.payments import callback, handlers, ledger, wallet
-from service.payments.providers import Providers, opened, stripe, yookassa
+from service.payments.providers import Providers, opened, polar, stripe, yookassa
 from service.payments.settle import Settlement, SettlementInTables
 from service.text import Text
 
@@ -93,6 +93,7 @@ def _processor(
 PROCESSORS = (
     _processor("yookassa", yookassa.YooKassa.title, yookassa.requires, (callback.route("yookassa"),)),
     _processor("stripe", stripe.Stripe.title, stripe.requires, (callback.route("stripe"),)),
+    _processor("polar", polar.Polar.title, polar.requires, (callback.route("polar"),)),
 )
 
 FEATURES = (ledger.FEATURE, PAYMENTS, *PROCESSORS)

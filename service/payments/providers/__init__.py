@@ -12,7 +12,7 @@ import aiohttp
 from service.config import Config
 from service.errors import NotFound
 from service.feature import Rooms
-from service.payments.providers import stripe, yookassa
+from service.payments.providers import polar, stripe, yookassa
 from service.payments.providers.provider import Provider
 
 
@@ -41,4 +41,6 @@ def opened(rooms: Rooms) -> Providers:
         found.append(yookassa.configured(config, session, back))
     if stripe.requires(config) is None:
         found.append(stripe.configured(config, session, back))
+    if polar.requires(config) is None:
+        found.append(polar.configured(config, session, back))
     return Providers(found)
