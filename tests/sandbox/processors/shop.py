@@ -85,7 +85,7 @@ class Shop:
     async def handle(self, request: web.Request) -> web.Response:
         got = Got(request.path, dict(request.headers), await request.read())
         self.got.append(got)
-        return web.Response(status=self.react(got))
+        return web.Response(status=self.react(got), headers={"Location": f"{self.sandbox}/pay/page/pay.js"})
 
     async def yookassa(self, method: str, path: str, json: Any = None, **more: Any) -> Reply:
         """With a fresh Idempotence-Key unless `key` is given; `headers` come on top."""

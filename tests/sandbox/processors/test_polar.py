@@ -131,7 +131,13 @@ async def test_lists_come_in_pages(shop: Shop) -> None:
     for asked in (f"checkout_id={checkout_id}", f"created_after={_time(shop, orders[4])}&limit=1&page=7"):
         found = await shop.polar("GET", f"/v1/orders?{asked}")
         assert [one["id"] for one in found["items"]] == [orders[5]]
-    for asked, count in (("metadata[payment_id]=one", 12), ("metadata[payment_id]=two", 0), ("status=refunded", 0)):
+    between = f"created_after={_time(shop, orders[4])}&created_before={_time(shop, orders[7])}"
+    for asked, count in (
+        (between, 2),
+        ("metadata[payment_id]=one", 12),
+        ("metadata[payment_id]=two", 0),
+        ("status=refunded", 0),
+    ):
         assert (await shop.polar("GET", f"/v1/orders?{asked}"))["pagination"]["total_count"] == count
     payers = await shop.polar("GET", "/v1/orders?external_customer_id=700000001&external_customer_id=1")
     assert payers["pagination"]["total_count"] == 12

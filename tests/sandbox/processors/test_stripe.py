@@ -183,6 +183,8 @@ async def test_lists_come_in_pages(shop: Shop) -> None:
     assert [one["id"] for one in late["data"]] == [ids[11]]
     before = await shop.stripe("GET", f"{SESSIONS}?ending_before={ids[9]}")
     assert [one["id"] for one in before["data"]] == [ids[11], ids[10]]
+    nearest = await shop.stripe("GET", f"{SESSIONS}?ending_before={ids[9]}&limit=1")
+    assert ([one["id"] for one in nearest["data"]], nearest["has_more"]) == ([ids[10]], True)
     for wrong in ("limit=0", "limit=101", "limit=x", "starting_after=unknown", "created[gte]=x"):
         assert (await shop.stripe("GET", f"{SESSIONS}?{wrong}")).status == 400
 
@@ -192,6 +194,7 @@ async def test_events_are_kept(shop: Shop) -> None:
     await shop.processors.settled()
     both = await shop.stripe("GET", "/v1/events?types[]=charge.succeeded&types[]=payment_intent.succeeded")
     assert [one["type"] for one in both["data"]] == ["charge.succeeded", "payment_intent.succeeded"]
+    await shop.stripe("POST", "/v1/refunds", {"charge": both["data"][0]["data"]["object"]["id"]})
     one = await shop.stripe("GET", "/v1/events?type=charge.succeeded")
     assert one["data"] == [json.loads(shop.processors.callbacks[2].body)]
     assert (await shop.stripe("GET", f"/v1/events/{one['data'][0]['id']}")).body == one["data"][0]

@@ -154,8 +154,9 @@ def page(things: Sequence[Json], ask: Ask, *, exact: Sequence[str], kind: str) -
     if (after := query.get("starting_after")) is not None:
         found = found[_place(found, after, "starting_after", kind) + 1 :]
     if (before := query.get("ending_before")) is not None:
-        found = found[: _place(found, before, "ending_before", kind)][-limit:]
-    return {"object": "list", "url": ask.path, "has_more": len(found) > limit, "data": found[:limit]}
+        found = found[: _place(found, before, "ending_before", kind)]
+    data = found[:limit] if before is None else found[-limit:]
+    return {"object": "list", "url": ask.path, "has_more": len(found) > limit, "data": data}
 
 
 def _place(found: Sequence[Json], thing_id: str, param: str, kind: str) -> int:
