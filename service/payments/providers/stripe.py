@@ -111,6 +111,7 @@ class Stripe:
         return {
             "mode": "payment",
             "line_items": [{"price_data": price, "quantity": 1}],
+            "adaptive_pricing": {"enabled": False},  # the payment, its refunds and disputes are all in our currency
             "success_url": self._return_url,
             "cancel_url": self._return_url,
             "client_reference_id": str(payment.payment_id),

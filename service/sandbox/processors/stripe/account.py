@@ -38,6 +38,7 @@ SESSION_FIELDS = frozenset(
     (
         *("mode", "line_items", "success_url", "cancel_url", "client_reference_id", "metadata", "expires_at"),
         *("payment_intent_data", "customer_email", "locale", "payment_method_types", "submit_type", "ui_mode"),
+        "adaptive_pricing",
     )
 )
 REFUND_FIELDS = frozenset(("payment_intent", "charge", "amount", "reason", "metadata"))
