@@ -266,12 +266,17 @@ unexplained AS (
 SELECT array_agg(user_id ORDER BY user_id) AS user_ids
 FROM unexplained;
 
--- name: lock_balances(user_ids) :many
--- Keep everybody from moving these until the transaction ends.
-SELECT user_id FROM balances
-WHERE user_id = any($1::bigint[])
-ORDER BY user_id
-FOR UPDATE;
+-- name: lock_balances(user_ids) :value
+-- Keep everybody from moving these until the transaction ends; how many there are.
+WITH locked AS (
+    SELECT user_id FROM balances
+    WHERE user_id = any($1::bigint[])
+    ORDER BY user_id
+    FOR UPDATE
+)
+
+SELECT count(*) AS locked
+FROM locked;
 
 -- name: book_differences(user_ids) :value
 -- Book what the ledger does not explain of locked balances, once; how many entries that took.

@@ -9,7 +9,9 @@
 INSERT INTO payment_events AS known (provider, delivery_key, name, reference, body, received_at, due_at)
 VALUES ($1, $2, $3, $4, $5, $6, $6)
 ON CONFLICT (provider, delivery_key) DO UPDATE
-SET deliveries = known.deliveries + 1
+SET
+    deliveries = known.deliveries + 1,
+    body = CASE known.status WHEN 'waiting' THEN excluded.body ELSE known.body END
 RETURNING known.id, known.status, known.reason, known.payment_id, known.deliveries;
 
 -- name: get_event_status(provider, delivery_key) :value
@@ -19,22 +21,23 @@ WHERE provider = $1 AND delivery_key = $2;
 
 -- name: lock_payments(payment_id, providers, refs) :many
 -- The payments that an event can mean, by our id or by any that the processor uses, the latter first.
+WITH meant AS (
+    SELECT $1::uuid AS payment_id
+    UNION
+    SELECT named.payment_id
+    FROM unnest($2::text[], $3::text[]) AS given (provider, reference)
+    INNER JOIN payment_references AS named
+        ON given.provider = named.provider AND given.reference = named.reference
+)
+
 SELECT
     payments.payment_id, payments.user_id, payments.provider, payments.provider_payment_id, payments.status,
     payments.amount, payments.currency, payments.credit_rub, payments.refunded_amount, payments.refunded_rub,
     payments.pack_id, payments.pay_url, payments.test, payments.created_at, payments.expires_at,
     payments.settled_at, payments.told_at
-FROM payments
-WHERE
-    payments.payment_id = $1
-    OR payments.payment_id IN (
-        SELECT named.payment_id
-        FROM payment_references AS named
-        INNER JOIN unnest($2::text[], $3::text[]) AS given (provider, reference)
-            ON named.provider = given.provider AND named.reference = given.reference
-    )
+FROM payments INNER JOIN meant ON payments.payment_id = meant.payment_id
 ORDER BY (payments.payment_id = $1), payments.payment_id
-FOR UPDATE;
+FOR UPDATE OF payments;
 
 -- name: move_payment(payment_id, status, provider_payment_id, now, providers, refs, event_id) :exec
 -- The payment came to this status by this event; what waits for the payment is due now.

@@ -15,6 +15,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
+from uuid import UUID
 
 import msgspec
 import psycopg
@@ -50,6 +51,7 @@ PYTHON_OF: dict[str, Any] = {
     "interval": timedelta,
     "numeric": Decimal,
     "bytea": bytes,
+    "uuid": UUID,
     "jsonb": str,
     "json": str,
     "_int8": list[int],
@@ -59,6 +61,7 @@ PYTHON_OF: dict[str, Any] = {
     "_numeric": list[Decimal],
     "_timestamptz": list[datetime],
     "_bytea": list[bytes],
+    "_uuid": list[UUID],
 }
 # Money is exact and every moment has its zone: no parameter goes to the server as one of these.
 INEXACT = {"float4", "float8", "timestamp", "money", "unknown"}

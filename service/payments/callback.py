@@ -19,9 +19,10 @@ from service.kernel.database import Database
 from service.kernel.jobs import JobLoop
 from service.payments import inbox
 from service.payments.event import Report
+from service.payments.inbox import Outcome
 from service.payments.providers import Providers
 from service.payments.providers.provider import Provider
-from service.payments.settle import Outcome, Settlement
+from service.payments.settle import Settlement
 
 # Bytes. The largest callback that was ever seen has 17 KiB.
 BODY_MAX = 256 * 1024
@@ -73,6 +74,8 @@ async def _known(rooms: Rooms, report: Report) -> Outcome | None:
 
 async def _confirmed(rooms: Rooms, provider: Provider, report: Report) -> Report:
     """Raises Unavailable where the processor does not answer; the hint is kept, and recovery asks again."""
+    if not rooms.of(Providers).may_be_asked(provider.name, rooms.of(Clock).monotonic()):
+        raise Unavailable("too many questions to the processor")
     try:
         return await provider.confirm(report)
     except Upstream:

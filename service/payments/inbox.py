@@ -38,6 +38,18 @@ class Stored(msgspec.Struct, frozen=True):
         return self.status != "waiting"
 
 
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of an event, and why; `repeated`: it had been settled before."""
+
+    status: EventStatus
+    reason: str = ""
+    payment_id: UUID | None = None
+    repeated: bool = False
+
+    def log_fields(self) -> dict[str, object]:
+        return {"result": "repeated" if self.repeated else self.status, "reason": self.reason}
+
+
 _store_event = SQL.one("store_event", Stored)
 _finish_event = SQL.exec("finish_event")
 _get_event_status = SQL.value("get_event_status", str)
@@ -64,16 +76,14 @@ async def store(conn: Connection, report: Report, now: datetime) -> Stored:
     return stored
 
 
-async def finish(
-    conn: Connection, event_id: int, status: EventStatus, reason: str, *, now: datetime, payment_id: UUID | None = None
-) -> None:
+async def finish(conn: Connection, event_id: int, outcome: Outcome, now: datetime) -> None:
     """What became of it; one that waits is tried again a little later."""
     await _finish_event(
         conn,
         event_id=event_id,
-        status=status,
-        reason=reason,
-        payment_id=payment_id,
+        status=outcome.status,
+        reason=outcome.reason,
+        payment_id=outcome.payment_id,
         now=now,
         due_at=now + FIRST_TRY_AFTER,
     )

@@ -7,7 +7,7 @@ call anybody while that is open; what is legal is decided in event.py, and how m
 from __future__ import annotations
 
 from datetime import datetime
-from uuid import UUID, uuid5
+from uuid import uuid5
 
 import msgspec
 
@@ -18,7 +18,7 @@ from service.kernel.database import Connection
 from service.kernel.log import Log
 from service.payments import inbox, refunds
 from service.payments.event import Move, Payment, PaymentEvent, Refusal, Report, is_of_refund, payment_step
-from service.payments.inbox import EventStatus
+from service.payments.inbox import EventStatus, Outcome
 from service.payments.ledger import Ledger, Posting
 
 SQL = inbox.SQL
@@ -28,18 +28,6 @@ _hold_for_review = SQL.exec("hold_for_review")
 _repeat_payment = SQL.one("repeat_payment", Payment)
 
 log = Log("payments")
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """What became of an event, and why; `repeated`: it had been settled before."""
-
-    status: EventStatus
-    reason: str = ""
-    payment_id: UUID | None = None
-    repeated: bool = False
-
-    def log_fields(self) -> dict[str, object]:
-        return {"result": "repeated" if self.repeated else self.status, "reason": self.reason}
 
 
 class _Case(msgspec.Struct, frozen=True):
@@ -55,11 +43,11 @@ class _Case(msgspec.Struct, frozen=True):
         return self.rooms.of(Ledger)
 
     async def end(self, status: EventStatus, reason: str, payment: Payment | None = None) -> Outcome:
-        payment_id = payment.payment_id if payment else None
-        await inbox.finish(self.conn, self.event_id, status, reason, now=self.now, payment_id=payment_id)
+        outcome = Outcome(status, reason, payment.payment_id if payment else None)
+        await inbox.finish(self.conn, self.event_id, outcome, self.now)
         if status == "review":
-            log.error("payment to review", event_id=self.event_id, payment_id=str(payment_id), reason=reason)
-        return Outcome(status, reason, payment_id)
+            log.error("payment to review", event_id=self.event_id, payment_id=str(outcome.payment_id), reason=reason)
+        return outcome
 
     async def refuse(self, refusal: Refusal, payment: Payment) -> Outcome:
         return await self.end(refusal.status, refusal.reason, payment)

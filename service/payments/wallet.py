@@ -39,18 +39,10 @@ __all__ = [
 ]
 
 NEEDS: dict[str, Need] = {
-    "balances": owns("user_id", "balance_rub", "unbooked_rub", "booked_in", "created_at", "updated_at"),
-    "payment_effects": owns("effect_key", "user_id", "created_at"),
+    "balances": owns("user_id", "balance_rub", "unbooked_rub", "booked_in"),
+    "payment_effects": owns("effect_key", "user_id"),
     "payment_reservations": owns(
-        "reservation_id",
-        "user_id",
-        "amount_rub",
-        "captured_rub",
-        "status",
-        "purpose",
-        "created_at",
-        "expires_at",
-        "finished_at",
+        "reservation_id", "user_id", "amount_rub", "captured_rub", "status", "purpose", "expires_at", "finished_at"
     ),
 }
 

@@ -1,4 +1,4 @@
-"""What tests of money share: an order in the table, an event about it, and the invariant that must hold after each step."""
+"""What tests of money share: an order in the table, an event about it, the invariant that holds after each step."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from service.kernel.clock import Clock
 from service.kernel.database import Database
 from service.kernel.jobs import JobLoop
 from service.payments.event import Money, PaymentEvent, Report
+from service.payments.inbox import Outcome
 from service.payments.ledger import Ledger, LedgerInTable
-from service.payments.settle import Outcome, Settlement, SettlementInTables
+from service.payments.settle import Settlement, SettlementInTables
 from service.users.people import People
 from tests.cast import PAYER
 from tests.serving import config_for

@@ -14,6 +14,11 @@ from service.errors import NotFound
 from service.feature import Rooms
 from service.payments.providers import polar, stripe, yookassa
 from service.payments.providers.provider import Provider
+from service.telegram.pacing import FloodGuard
+
+# Questions that callbacks may cause, of each processor: a busy shop's payments, and not a flood of forgeries.
+QUESTIONS_RATE = 20.0  # a second
+QUESTIONS_BURST = 200
 
 
 class Providers:
@@ -21,6 +26,7 @@ class Providers:
 
     def __init__(self, providers: Iterable[Provider]) -> None:
         self._by_name = {provider.name: provider for provider in providers}
+        self._questions = FloodGuard(QUESTIONS_RATE, QUESTIONS_BURST)
 
     def __iter__(self) -> Iterator[Provider]:
         return iter(self._by_name.values())
@@ -30,6 +36,10 @@ class Providers:
         if name not in self._by_name:
             raise NotFound("There is no such payment processor here.")
         return self._by_name[name]
+
+    def may_be_asked(self, name: str, at: float) -> bool:
+        """Whether a callback may make us ask back now, `at` by the monotonic clock: forgers must not set the pace."""
+        return self._questions.allows(name, at)
 
 
 def opened(rooms: Rooms) -> Providers:

@@ -17,7 +17,7 @@ from service.text import Language, Text
 
 
 class Created(msgspec.Struct, frozen=True):
-    """A payment that a processor has agreed to: its id, where it has one before it is paid, and where the person pays."""
+    """A payment that a processor has agreed to: its id, if it has one before it is paid, and where that is done."""
 
     provider_payment_id: str | None
     pay_url: str
