@@ -29,7 +29,7 @@ from service.ops.lifecycle import Lifecycle
 from service.ops.metrics import loop_lag
 from service.ops.operations import Operations
 from service.sandbox import Sandbox
-from service.sandbox.processors import Accounts, Processors, StripeAccount, YooKassaAccount
+from service.sandbox.processors import Accounts, PolarAccount, Processors, StripeAccount, YooKassaAccount
 from service.switchboard import Switchboard
 from service.telegram import webhook
 from service.telegram.client import BotApi
@@ -81,6 +81,7 @@ def _processors(config: Config) -> Processors:
         accounts=Accounts(
             yookassa=YooKassaAccount(config.yookassa_shop_id or "", config.yookassa_secret_key or ""),
             stripe=StripeAccount(config.stripe_secret_key or "", (config.stripe_webhook_secret or ("",))[0]),
+            polar=PolarAccount(config.polar_access_token or "", config.polar_webhook_secret or ""),
         ),
     )
 

@@ -73,6 +73,14 @@ def _with_sandbox(config: Config) -> Config:
             stripe_webhook_secret=("whsec_sandbox",),
             stripe_api_base=f"{here}/sandbox/stripe",
         )
+    if config.polar_access_token is None:
+        config = replace(
+            config,
+            polar_access_token="polar_oat_sandbox",  # noqa: S106 - of a stand-in
+            polar_webhook_secret="polar_whs_sandbox",  # noqa: S106 - of a stand-in
+            polar_product_id="11111111-2222-4333-8444-555555555555",
+            polar_api_base=f"{here}/sandbox/polar",
+        )
     return config
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections import OrderedDict
+from collections.abc import Hashable
 from typing import NamedTuple
 
 Chat = int | str  # a number, negative for groups and channels; or "@channel"
@@ -122,22 +123,22 @@ def _agreed(windows: tuple[Window, ...], at: float) -> float:
 
 
 class FloodGuard:
-    """Lets each person have `burst` updates at once and `rate` a second after that."""
+    """Lets each one have `burst` at once and `rate` a second after that: updates of a person, questions to a processor."""
 
     def __init__(self, rate: float, burst: int) -> None:
         self._interval = 1.0 / rate
         self._slack = (burst - 1) * self._interval
-        # Per person the time at which their bucket is full again (the generic cell rate algorithm).
-        self._full_at: OrderedDict[int, float] = OrderedDict()
+        # For each the time at which the bucket is full again (the generic cell rate algorithm).
+        self._full_at: OrderedDict[Hashable, float] = OrderedDict()
 
-    def allows(self, user_id: int, now: float) -> bool:
-        """Whether this update is within the person's limit; `now` is seconds of a clock that only grows.
+    def allows(self, who: Hashable, now: float) -> bool:
+        """Whether one more is within the limit; `now` is seconds of a clock that only grows.
 
-        A refused update costs nothing, so that whoever stops is heard again soon.
+        What is refused costs nothing, so that whoever stops is heard again soon.
         """
-        full_at = max(now, self._full_at.pop(user_id, now))
+        full_at = max(now, self._full_at.pop(who, now))
         allowed = full_at - now <= self._slack + 1e-9  # the sum of many intervals is not quite their product
-        self._full_at[user_id] = full_at + self._interval if allowed else full_at
+        self._full_at[who] = full_at + self._interval if allowed else full_at
         if len(self._full_at) > MOST_PEOPLE:
             self._full_at.popitem(last=False)
         return allowed
