@@ -123,7 +123,7 @@ def _agreed(windows: tuple[Window, ...], at: float) -> float:
 
 
 class FloodGuard:
-    """Lets each one have `burst` at once and `rate` a second after that: updates of a person, questions to a processor."""
+    """Lets each one have `burst` at once and `rate` a second after that."""
 
     def __init__(self, rate: float, burst: int) -> None:
         self._interval = 1.0 / rate
