@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import aiohttp
 from aiohttp import web
 
-from service import development, http, ops
+from service import catalog, development, http, ops
+from service.catalog import Catalog
 from service.config import Config
 from service.errors import FeatureOff, SchemaDrift, ServiceError, Unavailable
 from service.feature import Feature, HttpRoute, Menu, Off, On, Rooms, State
@@ -87,7 +88,8 @@ def _processors(config: Config) -> Processors:
 
 
 def assemble(config: Config, features: Sequence[Feature], clock: Clock) -> Assembly:
-    """Who needs whom."""
+    """Who needs whom. Raises ConfigError where the catalogue is not usable."""
+    sold = catalog.load(config.catalog)
     database = Database(config.database, clock)
     people = People(database, clock, cache_ttl_s=config.user_cache_ttl)
     menu = Menu.of(features)
@@ -99,6 +101,7 @@ def assemble(config: Config, features: Sequence[Feature], clock: Clock) -> Assem
         {
             Config: config,
             Clock: clock,
+            Catalog: sold,
             Database: database,
             People: people,
             Menu: menu,

@@ -44,7 +44,7 @@ log = logs.Log("app")
 def run(config: Config, *, features: Sequence[Feature] = FEATURES, welcome: Welcome | None = None) -> None:
     """Serve until SIGTERM or SIGINT; once the doors are open, `welcome` is told the settings and the port.
 
-    Raises ServiceError when development's database does not start.
+    Raises ServiceError when development's database does not start, ConfigError where the catalogue is not usable.
     """
     logs.configure(config.log_level, config.log_format)
     with development.prepared(config) if config.development else nullcontext(config) as config:
@@ -100,7 +100,7 @@ async def _register(operations: Operations) -> None:
     while True:
         try:
             me = await operations.bot.call("getMe")
-            operations.dispatcher.bot_username = me.get("username")
+            operations.bot.username = operations.dispatcher.bot_username = me.get("username")
             if config.public_url and config.telegram_mode == "webhook":
                 await set_webhook_if_differs(
                     operations.bot,

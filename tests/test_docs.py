@@ -112,7 +112,8 @@ def extended(tmp_path: Path) -> Path:
     """A copy of this repository with the example of docs/features.md put in, as the document says."""
     for folder in ("service", "sql", "migrations", "tests"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for file in ("pyproject.toml", "catalog.toml"):
+        shutil.copy(ROOT / file, tmp_path)
     number = migrate.new("notes", tmp_path / "migrations")[0].name[:4]
     for path, text in FILE.findall(FEATURES.replace("NNNN", number)):
         if text.startswith("+"):

@@ -6,13 +6,20 @@ It knows the shape of a call (https://core.telegram.org/bots/api#making-requests
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import orjson
 
 # One button: what it says and what it sends back (callback data, 1-64 bytes).
 Button = tuple[str, str]
+
+
+class Link(NamedTuple):
+    """A button that opens an address."""
+
+    text: str
+    url: str
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -73,11 +80,16 @@ def answer_pre_checkout(query_id: str, error: str | None = None) -> Reply:
     return Reply((Call("answerPreCheckoutQuery", {**params, "error_message": error} if error else params),))
 
 
-def inline_keyboard(rows: Sequence[Sequence[Button]]) -> dict[str, Any]:
+def inline_keyboard(rows: Sequence[Sequence[Button | Link]]) -> dict[str, Any]:
     """Buttons under a message."""
-    return {"inline_keyboard": [[{"text": text, "callback_data": data} for text, data in row] for row in rows]}
+    return {"inline_keyboard": [[_inline(button) for button in row] for row in rows]}
 
 
 def keyboard(rows: Sequence[Sequence[str]]) -> dict[str, Any]:
     """Buttons in place of the phone's keyboard; pressing one sends its text."""
     return {"keyboard": [[{"text": text} for text in row] for row in rows], "resize_keyboard": True}
+
+
+def _inline(button: Button | Link) -> dict[str, str]:
+    text, does = button
+    return {"text": text, "url" if isinstance(button, Link) else "callback_data": does}

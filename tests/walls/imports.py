@@ -11,10 +11,10 @@ from tests.walls.source import Module
 # From the ground up. A module imports what lies below its own line and what is in its own room; rooms on one line
 # do not see each other. The longest name that fits is a module's room.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("service.errors", "service.text"),
+    ("service.errors", "service.text", "service.currency"),
     ("service.kernel",),
     ("service.config",),
-    ("service.feature", "service.http", "service.development"),
+    ("service.feature", "service.http", "service.development", "service.catalog"),
     ("service.telegram",),  # its values: update, router, reply, texts, pacing
     ("service.telegram.inbox", "service.telegram.client", "service.users", "service.switchboard"),
     ("service.telegram.dispatch",),

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any, NoReturn
 from uuid import UUID
 
+from service.currency import EXPONENTS
 from service.errors import Invalid
 from service.payments.event import Money
 
@@ -29,15 +30,6 @@ _DECIMAL = re.compile(r"(0|[1-9][0-9]{0,11})\.[0-9]{2}")
 _CURRENCY = re.compile(r"[A-Za-z]{3}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _USER_ID = re.compile(r"[1-9][0-9]{0,18}")
-
-# How many digits of an amount in minor units stand behind the point. Three-decimal currencies are left out, as we keep
-# two; so are ISK and UGX, which Stripe and Telegram count differently. https://docs.stripe.com/currencies
-_NO_DECIMALS = "BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF VND VUV XAF XOF XPF XTR"
-_TWO_DECIMALS = (
-    "AED ALL AMD ARS AUD AZN BGN BRL BYN CAD CHF CNY COP CZK DKK EGP EUR GBP GEL HKD HUF IDR ILS INR KES KGS KZT MAD "
-    "MDL MXN MYR NGN NOK NZD PEN PHP PLN QAR RON RSD RUB SAR SEK SGD THB TJS TRY TWD UAH USD UYU UZS ZAR"
-)
-EXPONENTS = dict.fromkeys(_NO_DECIMALS.split(), 0) | dict.fromkeys(_TWO_DECIMALS.split(), 2)
 
 
 class NotMoney(Invalid):

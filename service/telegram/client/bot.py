@@ -41,7 +41,7 @@ async def _ignore(chat_id: int) -> None:
 
 @dataclass(slots=True, repr=False, kw_only=True)
 class BotApi:
-    """One bot. `on_blocked` is told of a person whom the bot cannot reach any more.
+    """One bot. `on_blocked` is told of a person whom the bot cannot reach any more; `username` is learnt later.
 
     `patience` is how long, in seconds, a call may wait for its turn, for a 429 to pass and for repeats, in all.
     """
@@ -54,6 +54,7 @@ class BotApi:
     on_blocked: Callable[[int], Awaitable[None]] = _ignore
     patience: float = 30.0
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    username: str | None = None
 
     async def send(self, call: Call) -> Any:
         """Makes the call of a reply; as `call`."""

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from service.currency import EXPONENTS
 from service.errors import Invalid
 from service.payments.event import Money
 from service.payments.providers import strict
@@ -174,7 +175,7 @@ def test_minor_units_become_money_and_back(amount: int, currency: str, money: st
     assert strict.minor_units(Money(Decimal(money), currency)) == amount
 
 
-@given(some.integers(0, strict.WHOLE_MAX), some.sampled_from(sorted(strict.EXPONENTS)))
+@given(some.integers(0, strict.WHOLE_MAX), some.sampled_from(sorted(EXPONENTS)))
 def test_minor_units_are_exact(amount: int, currency: str) -> None:
     assert strict.minor_units(strict.minor(amount, currency)) == amount
 
