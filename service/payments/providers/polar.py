@@ -25,7 +25,6 @@ from service.payments.providers.strict import Object
 from service.text import Language, Text
 
 NAME = "polar"
-TITLE = Text(en="Card (Polar)", ru="Карта (Polar)")
 API_VERSION = "2026-10"  # pinned: answers keep their shape, whatever the organization's own version is
 LIVE_HOST = "api.polar.sh"  # Polar's sandbox is another host, with other keys; nothing in a message tells them apart
 NOT_SOLD = "subscriptions are not sold yet"
@@ -50,7 +49,7 @@ class Polar:
     """One organization and its one product, by its token, with the secret of its webhook endpoint."""
 
     name = NAME
-    title = TITLE
+    title = Text(en="Card (Polar)", ru="Карта (Polar)")
     currencies = frozenset({"USD"})  # a price has to be in the organization's own currency
     asks_back = False
 

@@ -21,7 +21,6 @@ from service.payments.providers.strict import Object
 from service.payments.providers.stripe_events import COMPLETED, EXPIRED, INTENT_PREFIX, NAME, READERS, REFUND_UPDATED
 from service.text import Language, Text
 
-TITLE = Text(en="Card (Stripe)", ru="Карта (Stripe)")
 API_VERSION = "2026-10-28.endive"  # pinned: answers keep their shape, whatever the account's own version is
 SESSIONS, SESSION, REFUNDS, EVENTS = "/v1/checkout/sessions", "/v1/checkout/sessions/{}", "/v1/refunds", "/v1/events"
 # A session lives 30 minutes to 24 hours from when it is created, which may be some minutes after the order was made.
@@ -36,7 +35,7 @@ class Stripe:
     """One Stripe account, by its key, with the secrets of its webhook endpoint."""
 
     name = NAME
-    title = TITLE
+    title = Text(en="Card (Stripe)", ru="Карта (Stripe)")
     currencies = frozenset({"USD", "EUR", "GBP"})
     asks_back = False
 

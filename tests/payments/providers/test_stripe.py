@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -26,6 +27,7 @@ from tests.payments.providers.oddities import mutated
 from tests.serving import config_for
 
 SAMPLES = Path(__file__).parents[2] / "data/payments/stripe"
+OPERATIONS = (Path(__file__).parents[3] / "docs/operations.md").read_text(encoding="utf-8")
 KEY, SECRET = "sk_test_of_a_shop", "whsec_of_an_endpoint"
 ORDER_ID = "0b7c8f0e-6a53-4a6e-9a53-8a54cf1d2f01"
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -730,6 +732,12 @@ async def test_a_wrong_key_is_a_permanent_no(world: Emulated) -> None:
 def test_what_it_needs(given_settings: dict[str, str], reason: str | None) -> None:
     unset = {"STRIPE_SECRET_KEY": "", "STRIPE_WEBHOOK_SECRET": ""}
     assert stripe.requires(config_for("postgresql://nowhere/none", **unset | given_settings)) == reason
+
+
+def test_operators_are_told_to_which_events_an_endpoint_listens() -> None:
+    section = OPERATIONS.partition("**Stripe**")[2].partition("**Polar**")[0]
+    listed = "".join(line for line in section.splitlines() if line.startswith("- "))
+    assert sorted(re.findall(r"`([^`]+)`", listed)) == sorted(READERS)
 
 
 def test_polled_objects_are_as_live_as_they_say() -> None:
