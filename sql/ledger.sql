@@ -3,7 +3,8 @@
 -- Reads:
 --
 -- A movement locks the balance's row before it writes anything else of the person, so the sums below never see half
--- of one. Reservations are locked before balances, and several balances in the order of user_id.
+-- of one. Balances are locked before reservations: `reserve` cannot do otherwise, and a repeat of it waits for whoever
+-- captures the same. Several balances are locked in the order of user_id, or without waiting for any.
 
 -- name: post(effect_key, user_id, amount_rub, type, reason, payment_id, refund_id, may_owe) :one
 -- Move a balance and book it, unless this effect was had; no balance is told where it would fall below zero.
@@ -116,15 +117,26 @@ WHERE reservation_id = $1;
 
 -- name: capture(reservation_id, amount_rub, now, effect_key, type, reason, payment_id, refund_id) :one
 -- Spend what was put aside, or less of it, and book it; the rest goes back.
-WITH captured AS (
-    UPDATE payment_reservations
+WITH owner AS (
+    SELECT balances.user_id
+    FROM balances INNER JOIN payment_reservations AS held ON balances.user_id = held.user_id
+    WHERE held.reservation_id = $1 AND held.status = 'held'
+    FOR UPDATE OF balances
+),
+
+captured AS (
+    UPDATE payment_reservations AS held
     SET status = 'captured', captured_rub = $2::numeric, finished_at = $3::timestamptz
+    FROM owner
     WHERE
-        reservation_id = $1
-        AND status = 'held'
-        AND amount_rub >= $2::numeric
-        AND (expires_at IS NULL OR expires_at > $3::timestamptz)
-    RETURNING reservation_id, user_id, amount_rub, captured_rub, status, purpose, expires_at
+        held.reservation_id = $1
+        AND held.user_id = owner.user_id
+        AND held.status = 'held'
+        AND held.amount_rub >= $2::numeric
+        AND (held.expires_at IS NULL OR held.expires_at > $3::timestamptz)
+    RETURNING
+        held.reservation_id, held.user_id, held.amount_rub, held.captured_rub, held.status, held.purpose,
+        held.expires_at
 ),
 
 balance AS (
@@ -148,15 +160,26 @@ FROM captured;
 
 -- name: capture_unbooked(reservation_id, amount_rub, now) :one
 -- The same while the ledger is missing.
-WITH captured AS (
-    UPDATE payment_reservations
+WITH owner AS (
+    SELECT balances.user_id
+    FROM balances INNER JOIN payment_reservations AS held ON balances.user_id = held.user_id
+    WHERE held.reservation_id = $1 AND held.status = 'held'
+    FOR UPDATE OF balances
+),
+
+captured AS (
+    UPDATE payment_reservations AS held
     SET status = 'captured', captured_rub = $2::numeric, finished_at = $3::timestamptz
+    FROM owner
     WHERE
-        reservation_id = $1
-        AND status = 'held'
-        AND amount_rub >= $2::numeric
-        AND (expires_at IS NULL OR expires_at > $3::timestamptz)
-    RETURNING reservation_id, user_id, amount_rub, captured_rub, status, purpose, expires_at
+        held.reservation_id = $1
+        AND held.user_id = owner.user_id
+        AND held.status = 'held'
+        AND held.amount_rub >= $2::numeric
+        AND (held.expires_at IS NULL OR held.expires_at > $3::timestamptz)
+    RETURNING
+        held.reservation_id, held.user_id, held.amount_rub, held.captured_rub, held.status, held.purpose,
+        held.expires_at
 ),
 
 balance AS (
@@ -173,11 +196,21 @@ FROM captured;
 
 -- name: release(reservation_id, now) :one
 -- Give back what was put aside.
-WITH released AS (
-    UPDATE payment_reservations
+WITH owner AS (
+    SELECT balances.user_id
+    FROM balances INNER JOIN payment_reservations AS held ON balances.user_id = held.user_id
+    WHERE held.reservation_id = $1 AND held.status = 'held'
+    FOR UPDATE OF balances
+),
+
+released AS (
+    UPDATE payment_reservations AS held
     SET status = 'released', finished_at = $2::timestamptz
-    WHERE reservation_id = $1 AND status = 'held'
-    RETURNING reservation_id, user_id, amount_rub, captured_rub, status, purpose, expires_at
+    FROM owner
+    WHERE held.reservation_id = $1 AND held.user_id = owner.user_id AND held.status = 'held'
+    RETURNING
+        held.reservation_id, held.user_id, held.amount_rub, held.captured_rub, held.status, held.purpose,
+        held.expires_at
 ),
 
 balance AS (
@@ -199,17 +232,24 @@ WHERE reservation_id = any($1::uuid[]) AND status = 'held' AND expires_at < $2;
 -- name: expire(now, batch) :value
 -- Give back what nobody captured in its time; how many reservations that were.
 WITH due AS (
-    SELECT reservation_id FROM payment_reservations
+    SELECT reservation_id, user_id FROM payment_reservations
     WHERE status = 'held' AND expires_at <= $1
     ORDER BY expires_at
     LIMIT $2
     FOR UPDATE SKIP LOCKED
 ),
 
+-- It holds reservations already, so it waits for nobody: whose balance moves at this moment has his turn next time.
+locked AS (
+    SELECT user_id FROM balances
+    WHERE user_id IN (SELECT due.user_id FROM due)
+    FOR UPDATE SKIP LOCKED
+),
+
 expired AS (
     UPDATE payment_reservations
     SET status = 'expired', finished_at = $1
-    FROM due
+    FROM due INNER JOIN locked ON due.user_id = locked.user_id
     WHERE payment_reservations.reservation_id = due.reservation_id
     RETURNING payment_reservations.user_id, payment_reservations.amount_rub
 ),
@@ -220,18 +260,10 @@ freed AS (
     GROUP BY user_id
 ),
 
--- In order, so that two batches with the same people do not wait for each other.
-locked AS (
-    SELECT balances.user_id
-    FROM balances INNER JOIN freed ON balances.user_id = freed.user_id
-    ORDER BY balances.user_id
-    FOR UPDATE OF balances
-),
-
 balance AS (
     UPDATE balances
     SET balance_rub = balances.balance_rub + freed.amount_rub
-    FROM freed INNER JOIN locked ON freed.user_id = locked.user_id
+    FROM freed
     WHERE balances.user_id = freed.user_id
 )
 

@@ -2,7 +2,7 @@
 -- Owns: payments, payment_references, payment_events
 -- Reads:
 --
--- Locks are taken in this order: event, payment, reservation, balance.
+-- Locks are taken in this order: event, payment, balance, reservation.
 
 -- name: store_event(provider, delivery_key, name, reference, body, now) :one
 -- Keep what a processor said before anything is done about it, and lock it; a repeat is counted.
@@ -59,15 +59,21 @@ named AS (
     ON CONFLICT (provider, reference) DO NOTHING
 ),
 
+-- One that is locked is being settled at this moment, and may be waiting for this payment: it is not waited for.
+sleeping AS (
+    SELECT waiting.id
+    FROM payment_events AS waiting
+    INNER JOIN unnest($5::text[], $6::text[]) AS given (provider, reference)
+        ON waiting.provider = given.provider AND waiting.reference = given.reference
+    WHERE waiting.status = 'waiting' AND waiting.id <> $7
+    FOR UPDATE OF waiting SKIP LOCKED
+),
+
 woken AS (
     UPDATE payment_events
     SET due_at = $4
-    FROM unnest($5::text[], $6::text[]) AS given (provider, reference)
-    WHERE
-        payment_events.status = 'waiting'
-        AND payment_events.provider = given.provider
-        AND payment_events.reference = given.reference
-        AND payment_events.id <> $7
+    FROM sleeping
+    WHERE payment_events.id = sleeping.id
 )
 
 UPDATE payment_events
