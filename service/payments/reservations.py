@@ -22,6 +22,8 @@ from service.payments.ledger import SQL, InsufficientBalance, Ledger, Reservatio
 
 # Reservations given back in one transaction: a few milliseconds of locks.
 EXPIRE_BATCH = 200
+# What numeric(14, 2) cannot hold any more.
+AMOUNT_END_RUB = Decimal(10**12)
 
 _reserve = SQL.one("reserve", Reservation)
 _get_reservation = SQL.one("get_reservation", Reservation)
@@ -120,11 +122,11 @@ async def expire(rooms: Rooms) -> Counts:
         async with rooms.of(Database).transaction() as conn:
             batch = await _expire(conn, now=now, batch=EXPIRE_BATCH)
         expired += batch
-        if batch < EXPIRE_BATCH:
+        if not batch:
             return {"expired": expired}
 
 
 def require_amount(amount_rub: Decimal) -> None:
-    """Raises Invalid unless it is positive and in whole kopeks."""
-    if amount_rub <= 0 or amount_rub != amount_rub.quantize(KOPEK):
+    """Raises Invalid unless it is positive, in whole kopeks, and fits into a balance."""
+    if not amount_rub.is_finite() or not 0 < amount_rub < AMOUNT_END_RUB or amount_rub % KOPEK != 0:
         raise Invalid("An amount must be positive and in whole kopeks.")

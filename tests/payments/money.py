@@ -15,7 +15,7 @@ from service.kernel.database import Database
 from service.kernel.jobs import JobLoop
 from service.payments.event import Money, PaymentEvent, Report
 from service.payments.inbox import Outcome
-from service.payments.ledger import Ledger, LedgerInTable
+from service.payments.ledger import Ledger, LedgerInTable, Posting
 from service.payments.settle import Settlement, SettlementInTables
 from service.users.people import People
 from tests.cast import PAYER
@@ -50,7 +50,7 @@ class Noon(Clock):
         self.at += timedelta(**by)
 
 
-def rooms_for(db: Database, clock: Clock | None = None, **more: str) -> Rooms:
+def rooms_for(db: Database, clock: Clock | None = None, ledger: Ledger | None = None, **more: str) -> Rooms:
     """The rooms of money without a whole service around them."""
     clock = clock or Noon()
     return Rooms(
@@ -58,7 +58,7 @@ def rooms_for(db: Database, clock: Clock | None = None, **more: str) -> Rooms:
             Config: config_for("postgresql://nowhere/none", **more),
             Clock: clock,
             Database: db,
-            Ledger: LedgerInTable(),
+            Ledger: ledger or LedgerInTable(),
             Settlement: SettlementInTables(),
             People: People(db, clock, cache_ttl_s=600),
             JobLoop: JobLoop((), lambda: None, lambda _: True),
@@ -118,6 +118,21 @@ async def settle(rooms: Rooms, report: Report) -> Outcome:
     """As the door does it."""
     async with rooms.of(Database).transaction() as conn:
         return await rooms.of(Settlement).settle(rooms, conn, report)
+
+
+async def credit(rooms: Rooms, roubles: str, *, user_id: int = PAYER.user_id) -> None:
+    """Give somebody money, as an operator does."""
+    async with rooms.of(Database).transaction() as conn:
+        await conn.execute("INSERT INTO users (user_id) VALUES ($1) ON CONFLICT DO NOTHING", user_id)
+        posting = Posting(
+            effect_key=f"adjust:{uuid4()}",
+            user_id=user_id,
+            amount_rub=Decimal(roubles),
+            type="adjustment",
+            reason="a test",
+            may_owe=True,
+        )
+        await rooms.of(Ledger).post(conn, posting)
 
 
 async def balance_of(conn: Any, user_id: int = PAYER.user_id) -> Decimal:
