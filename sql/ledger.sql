@@ -360,3 +360,10 @@ entry AS (
 
 SELECT count(*) AS entries
 FROM entry;
+
+-- name: list_payment_entries(payment_id) :many
+-- What a payment and its refunds have moved, in order.
+SELECT id, user_id, amount_rub, type, reason, created_at, effect_key, balance_rub, payment_id
+FROM payment_transactions
+WHERE payment_id = $1
+ORDER BY id;

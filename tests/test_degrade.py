@@ -22,7 +22,7 @@ from service.features import FEATURES
 from service.telegram.router import Key, Route
 from service.telegram.texts import UNAVAILABLE
 from tests.cast import STRANGER, Person
-from tests.serving import Served, message, pressed, serving, update_ids
+from tests.serving import ADMIN_TOKEN, Served, message, pressed, serving, update_ids
 from tests.waiting import until
 
 RELATIONS = sorted({relation for feature in FEATURES for relation in feature.needs})
@@ -97,7 +97,8 @@ async def everybody_is_answered(served: Served, off_for_good: set[str], relation
         await _is_answered(served, key, route, essential=essential, is_off=feature.name in expected)
     for feature in FEATURES:
         for http_route in feature.routes if feature.name in expected else ():
-            async with served.http.request(http_route.method, served.base + http_route.path) as response:
+            url, headers = served.base + http_route.path, {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+            async with served.http.request(http_route.method, url, headers=headers) as response:
                 assert (response.status, (await response.json())["error"]["code"]) == (503, "feature_off")
 
 

@@ -1,16 +1,17 @@
 """Payments: money's door and money's room. Features know it by `wallet` alone.
 
-The switches: `payment_transactions` (the ledger), `payments` (everything else about money), and one for each
-processor, whose door opens only onto an inbox.
+The switches: `payment_transactions` (the ledger), `payments` (everything else about money), `payment_events` and
+`idempotency_keys` (what operators see and do), and one for each processor, whose door opens only onto an inbox.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from service.config import Config
 from service.feature import Feature, HttpRoute, Offer, owns
-from service.payments import callback, handlers, ledger, wallet
+from service.payments import callback, handlers, ledger, operators, wallet
 from service.payments.providers import Providers, opened, polar, stripe, yookassa
 from service.payments.settle import Settlement, SettlementInTables
 from service.text import Text
@@ -26,6 +27,7 @@ INBOX = owns(
     "reason",
     "payment_id",
     "deliveries",
+    "attempts",
     "received_at",
     "due_at",
     "finished_at",
@@ -74,6 +76,7 @@ PAYMENTS = Feature(
         ),
     },
     router=handlers.router,
+    routes=operators.OF_PAYMENTS,
     offers=(
         Offer(Settlement, lambda _: SettlementInTables(), lambda _: Settlement()),
         Offer(Providers, opened, opened),
@@ -93,4 +96,10 @@ PROCESSORS = (
     _processor("polar", polar.Polar.title, polar.requires, (callback.route("polar"),)),
 )
 
-FEATURES = (ledger.FEATURE, PAYMENTS, *PROCESSORS)
+FEATURES = (
+    replace(ledger.FEATURE, routes=operators.OF_LEDGER),
+    operators.review(INBOX),
+    PAYMENTS,
+    operators.writes(PAYMENTS.needs),
+    *PROCESSORS,
+)

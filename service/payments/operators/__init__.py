@@ -1,0 +1,37 @@
+"""What operators see and do about money. Everything here is served under /admin, behind the guard.
+
+The switches: `payment_events` (what could not be applied) and `idempotency_keys` (writes); what is only read belongs
+to the switches of payments and of the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from service.feature import Feature, HttpRoute, Need
+from service.payments.operators import idempotency, routes
+from service.text import Text
+
+OF_PAYMENTS: tuple[HttpRoute, ...] = routes.OF_PAYMENTS
+OF_LEDGER: tuple[HttpRoute, ...] = routes.OF_LEDGER
+
+
+def review(inbox: Need) -> Feature:
+    """What processors said and could not be applied."""
+    return Feature(
+        name="payment_events",
+        title=Text(en="What processors said", ru="Сообщения платёжных систем"),
+        needs={"payment_events": inbox},
+        routes=routes.OF_EVENTS,
+    )
+
+
+def writes(money: Mapping[str, Need]) -> Feature:
+    """Adjustments and refunds, which need a key and the tables of the money."""
+    return Feature(
+        name="idempotency_keys",
+        title=Text(en="Adjustments and refunds", ru="Корректировки и возвраты"),
+        needs={**idempotency.NEEDS, **money},
+        routes=routes.WRITES,
+        jobs=(idempotency.JOB,),
+    )
