@@ -36,7 +36,7 @@ def route(name: str) -> HttpRoute:
 
     async def handle(request: web.Request, rooms: Rooms) -> web.StreamResponse:
         if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
-            return refusal("encoding", "The body must not be encoded: it is signed as it is.", 415)
+            return _encoded()
         provider = rooms.of(Providers).get(name)
         try:
             async with asyncio.timeout(rooms.of(Config).door_timeout):
@@ -49,6 +49,13 @@ def route(name: str) -> HttpRoute:
         return web.Response()
 
     return HttpRoute("POST", f"/payments/{name}", handle)
+
+
+def _encoded() -> web.Response:
+    """And the connection ends: what cannot be unpacked breaks it, and the next request must not be lost with it."""
+    response = refusal("encoding", "The body must not be encoded: it is signed as it is.", 415)
+    response.force_close()
+    return response
 
 
 async def take_in(rooms: Rooms, provider: Provider, report: Report) -> Outcome:
