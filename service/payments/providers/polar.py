@@ -147,7 +147,9 @@ class Polar:
         raise Upstream(f"{NAME}: the checkout was not paid", permanent=True)
 
     def _orders(self, payment: Payment) -> AsyncIterator[Object]:
-        return self._all(ORDERS, checkout_id=payment.provider_payment_id or "")
+        if not payment.provider_payment_id:  # or it would be everybody's orders
+            raise Upstream(f"{NAME}: it never said that it knows this payment", permanent=True)
+        return self._all(ORDERS, checkout_id=payment.provider_payment_id)
 
     def _told(self, name: str, thing: Object) -> Report:
         """An object of the API as the event that would have told it, so that it can be stored and read again."""

@@ -121,7 +121,9 @@ class Stripe:
 
     async def _intent(self, payment: Payment) -> str:
         """What is refunded: the payment intent of the session. It is all we know where we only heard of the intent."""
-        known = payment.provider_payment_id or ""
+        known = payment.provider_payment_id
+        if known is None:
+            raise Upstream(f"{NAME}: it never said that it knows this payment", permanent=True)
         if known.startswith(INTENT_PREFIX):
             return known
         session = await self._api.call("GET", SESSION, known)

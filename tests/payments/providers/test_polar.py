@@ -445,9 +445,16 @@ async def test_what_others_gave_back_is_not_ours(world: Emulated, shop: Polar) -
     assert (caught.value.permanent, caught.value.reason) == (True, "RefundedAlready")
 
 
-async def test_what_was_not_paid_is_not_given_back(shop: Polar) -> None:
+async def test_what_was_not_paid_is_not_given_back(world: Emulated, shop: Polar) -> None:
+    """Nor is what somebody else paid."""
+    await paid(world, shop)
     payment = await ordered(shop)
-    for act in (shop.refund(a_refund(payment), payment), shop.capture(payment)):
+    unknown = an_order("polar", status="succeeded")
+    for act in (
+        shop.refund(a_refund(payment), payment),
+        shop.refund(a_refund(unknown), unknown),
+        shop.capture(payment),
+    ):
         with pytest.raises(Upstream) as caught:
             await act
         assert caught.value.permanent

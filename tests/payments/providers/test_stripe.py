@@ -651,7 +651,12 @@ async def test_where_only_the_intent_is_known_money_is_given_back_too(world: Emu
 
 async def test_what_was_not_paid_is_not_given_back(world: Emulated, shop: Stripe) -> None:
     payment = await ordered(shop)
-    for act in (shop.refund(a_refund(payment), payment), shop.capture(payment)):
+    unknown = an_order("stripe", status="succeeded")
+    for act in (
+        shop.refund(a_refund(payment), payment),
+        shop.refund(a_refund(unknown), unknown),
+        shop.capture(payment),
+    ):
         with pytest.raises(Upstream) as caught:
             await act
         assert caught.value.permanent
