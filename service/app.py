@@ -45,6 +45,9 @@ from service.users.people import People
 # A person taps fast, a script faster: ten at once, then two a second.
 FLOOD_BURST = 10
 FLOOD_RATE = 2.0
+# How long the doors stay shut for the sake of recovery: platforms wait a minute for a start.
+RECOVER_EACH_S = 10.0
+RECOVER_IN_ALL_S = 20.0
 
 log = logs.Log("app")
 
@@ -71,7 +74,7 @@ def build(config: Config, *, features: Sequence[Feature] = FEATURES, clock: Cloc
         Sandbox(development.SANDBOX_TOKEN).mount(app)
         _processors(config).mount(app)
     app.router.add_routes([http.observed(web.route("*", "/{path:.*}", http.not_found))])
-    app.cleanup_ctx.extend([loop_lag, _database, _migrations, _features, _client, _jobs, _polling])
+    app.cleanup_ctx.extend([loop_lag, _database, _migrations, _features, _recover, _client, _jobs, _polling])
     return app
 
 
@@ -222,6 +225,18 @@ async def _features(app: web.Application) -> AsyncIterator[None]:
     probing = asyncio.create_task(switchboard.run())
     yield
     probing.cancel()
+
+
+async def _recover(app: web.Application) -> AsyncIterator[None]:
+    """What a crash or an outage left is mended before the doors open, as far as it can be in time.
+
+    With the database away nothing waits for it: it is mended as soon as that is back, now and later.
+    """
+    operations = app[ASSEMBLY].operations
+    if operations.database.reachable:
+        await operations.jobs.recover(each_s=RECOVER_EACH_S, in_all_s=RECOVER_IN_ALL_S)
+    operations.database.when_up(operations.jobs.poke_recovery)
+    yield
 
 
 async def _client(app: web.Application) -> AsyncIterator[None]:

@@ -1,12 +1,14 @@
 """The loop that runs periodic jobs.
 
 It knows when a job is due and whether it may run; it knows nothing of what jobs do. A job lives in the room it
-heals, does one small batch in `run_once`, and is harmless when several instances run it at once.
+heals, does one small batch in `run_once`, and is harmless when several instances run it at once. Some of them
+recover: those also run before the doors open, and when an operator says so.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -14,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from service.errors import Unavailable
+from service.errors import DeadlineExceeded, FeatureOff, ServiceError, Unavailable
 from service.kernel import metrics
 from service.kernel.log import Log
 
@@ -31,11 +33,12 @@ log = Log("jobs")
 
 @dataclass(frozen=True, slots=True)
 class Job(Generic[C]):
-    """`run_once` with the rooms it needs, every so many seconds."""
+    """`run_once` with the rooms it needs, every so many seconds; `recovers`: it mends what a crash or outage left."""
 
     name: str
     every_s: float
     run_once: Callable[[C], Awaitable[Counts]]
+    recovers: bool = False
 
 
 class JobLoop(Generic[C]):
@@ -53,8 +56,29 @@ class JobLoop(Generic[C]):
         self._tasks = [asyncio.create_task(self._keep_running(job)) for job in self._jobs]
 
     def poke(self, name: str) -> None:
-        """Run a job now instead of when it is due."""
-        self._pokes[name].set()
+        """Run a job now instead of when it is due; one that no feature has is nobody's loss."""
+        if (poke := self._pokes.get(name)) is not None:
+            poke.set()
+
+    def poke_recovery(self) -> None:
+        """Run every job that recovers now."""
+        for job in self._recovering():
+            self.poke(job.name)
+
+    async def recover(
+        self, *, each_s: float | None = None, in_all_s: float | None = None
+    ) -> dict[str, Counts | ServiceError]:
+        """Run the jobs that recover once, one after another: what each did, or why it could not.
+
+        One that takes more seconds than it is given is stopped, and goes on when it is due.
+        """
+        time_of = asyncio.get_running_loop().time
+        ends_at = time_of() + (math.inf if in_all_s is None else in_all_s)
+        outcomes: dict[str, Counts | ServiceError] = {}
+        for job in self._recovering():
+            left_s = min(ends_at - time_of(), math.inf if each_s is None else each_s)
+            outcomes[job.name] = await self._run_and_tell(job, None if left_s == math.inf else left_s)
+        return outcomes
 
     async def stop(self) -> None:
         """Let the runs under way finish, and start no other."""
@@ -73,6 +97,8 @@ class JobLoop(Generic[C]):
             raise
         metrics.JOB_RUNS.labels(job.name, "done").inc()
         metrics.JOB_SECONDS.labels(job.name).observe(time.perf_counter() - started)
+        for what, count in counts.items() if job.recovers else ():
+            metrics.RECOVERED.labels(job.name, what).inc(count)
         if any(counts.values()):
             log.info("job done", job=job.name, **counts)
         return counts
@@ -88,11 +114,27 @@ class JobLoop(Generic[C]):
             if not self._stopping.is_set():
                 await self._run_and_tell(job)
 
-    async def _run_and_tell(self, job: Job[C]) -> None:
+    def _recovering(self) -> list[Job[C]]:
+        return [job for job in self._jobs if job.recovers]
+
+    async def _run_and_tell(self, job: Job[C], seconds: float | None = None) -> Counts | ServiceError:
         try:
-            if self._may_run(job):
-                await self.run_now(job)
+            if not self._may_run(job):
+                return FeatureOff()
+            return await self._run_in_time(job, seconds)
         except Unavailable as error:
             log.info("job put off", job=job.name, reason=error.code)
-        except Exception:  # one bad run must not end the loop; the next one tries again
+            return error
+        except Exception as error:  # one bad run must not end the loop; the next one tries again
             log.exception("job failed", job=job.name)
+            return error if isinstance(error, ServiceError) else ServiceError()
+
+    async def _run_in_time(self, job: Job[C], seconds: float | None) -> Counts:
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                return await self.run_now(job)
+        except TimeoutError:
+            if limit.expired():
+                raise DeadlineExceeded from None
+            raise

@@ -70,6 +70,8 @@ UPSTREAM_SECONDS = _histogram("upstream_seconds", "Calls to processors.", LONG, 
 # result is done or failed.
 JOB_RUNS = _counter("job_runs_total", "Runs of periodic jobs.", "job", "result")
 JOB_SECONDS = _histogram("job_duration_seconds", "Runs of periodic jobs.", LONG, "job")
+# what is the job's own word: expired, applied, found.
+RECOVERED = _counter("recovered_total", "What jobs that recover did.", "job", "what")
 
 
 def render() -> bytes:

@@ -1,4 +1,4 @@
-"""The operators' pages and their API: features, tables, users, parked updates. Everything here is behind the guard."""
+"""The operators' pages and their API: features, tables, users, parked updates, recovery. All of it behind the guard."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from service.errors import DeadlineExceeded
-from service.ops.admin import features, page, updates, users
+from service.ops.admin import features, page, recovery, updates, users
 from service.ops.admin.page import Handler
 from service.ops.operations import Operations
 
@@ -35,6 +35,7 @@ def routes(operations: Operations) -> list[web.RouteDef]:
         get(f"/admin/users/{ID % 'user_id'}", users.show_user),
         get("/admin/updates/failed", updates.list_failed),
         post(f"/admin/updates/{ID % 'update_id'}/replay", updates.replay),
+        post("/admin/recover", recovery.recover),
     ]
 
 
