@@ -146,10 +146,14 @@ class Polar:
                 return strict.text(order, "id", longest=NAME_MAX)
         raise Upstream(f"{NAME}: the checkout was not paid", permanent=True)
 
-    def _orders(self, payment: Payment) -> AsyncIterator[Object]:
-        if not payment.provider_payment_id:  # or it would be everybody's orders
+    async def _orders(self, payment: Payment) -> AsyncIterator[Object]:
+        """Those of the payment's checkout, which is looked at: without its filter a list has everybody's."""
+        known = payment.provider_payment_id
+        if known is None:
             raise Upstream(f"{NAME}: it never said that it knows this payment", permanent=True)
-        return self._all(ORDERS, checkout_id=payment.provider_payment_id)
+        async for order in self._all(ORDERS, checkout_id=known):
+            if order.get("checkout_id") == known:
+                yield order
 
     def _told(self, name: str, thing: Object) -> Report:
         """An object of the API as the event that would have told it, so that it can be stored and read again."""

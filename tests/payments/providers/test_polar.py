@@ -473,7 +473,9 @@ async def test_what_nobody_told_is_listed(world: Emulated, shop: Polar, monkeypa
     assert [one async for one in shop.listed(datetime.now(UTC) + timedelta(days=1))] == []
 
 
-@pytest.mark.parametrize("answer", [{}, {"id": None, "url": "x"}, {"items": [{"id": 7}], "pagination": {}}])
+@pytest.mark.parametrize(
+    "answer", [{}, {"id": None, "url": "x"}, {"items": [{"id": 7, "checkout_id": "co_1"}], "pagination": {}}]
+)
 async def test_an_answer_that_cannot_be_read_can_pass(answer: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     shop = configured()
 
@@ -487,6 +489,20 @@ async def test_an_answer_that_cannot_be_read_can_pass(answer: dict[str, Any], mo
             await act
     with pytest.raises(Unclear):
         assert [one async for one in shop.listed(LONG_AGO)]
+
+
+async def test_nobody_else_s_order_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the list is of."""
+    shop = configured()
+
+    async def call(*_: object, **__: object) -> dict[str, Any]:
+        return {"items": [order(checkout_id="co_2")], "pagination": {"max_page": 1}}
+
+    monkeypatch.setattr(type(shop._api), "call", call)
+    payment = an_order("polar", provider_payment_id="co_1", status="succeeded")
+    with pytest.raises(Upstream) as caught:
+        await shop.refund(a_refund(payment), payment)
+    assert caught.value.permanent
 
 
 @pytest.mark.parametrize("created_at", [None, "yesterday", 7, ""])
