@@ -116,6 +116,19 @@ UPDATE payments
 SET refunded_amount = refunded_amount + $2, refunded_rub = refunded_rub + $3
 WHERE payment_id = $1;
 
+-- name: reopen_reviews(payment_id, now) :exec
+-- Money of this payment came to us again: a refund that was more than was left may fit now.
+WITH reviewed AS (
+    SELECT id FROM payment_events
+    WHERE payment_id = $1 AND status = 'review'
+    FOR UPDATE SKIP LOCKED
+)
+
+UPDATE payment_events
+SET status = 'waiting', due_at = $2
+FROM reviewed
+WHERE payment_events.id = reviewed.id;
+
 -- name: create_payment(payment_id, user_id, provider, amount, currency, credit_rub, pack_id, test, until, now) :exec
 -- A new order, before the processor hears of it; made once. In a minute it is asked why it is not there yet.
 INSERT INTO payments (

@@ -21,6 +21,7 @@ SQL = queries.room("payment_refunds")
 _find_refund = SQL.one("find_refund", Refund)
 _record_refund = SQL.exec("record_refund")
 _note_refund = PAYMENTS.exec("note_refund")
+_reopen_reviews = PAYMENTS.exec("reopen_reviews")
 
 NOTHING = Decimal("0.00")
 
@@ -59,7 +60,7 @@ async def _refund_of(conn: Connection, event: PaymentEvent, payment: Payment) ->
         payment_id=payment.payment_id,
         provider_refund_id=event.refund_id,
         refund_id=event.request_id,
-        amount=event.money.amount if event.money else None,
+        amount=event.money.amount if event.money and event.refund_kind == "refund" else None,
     )
 
 
@@ -128,15 +129,22 @@ async def _spend_reserved(
 async def _give_again(
     conn: Connection, ledger: Ledger, event: PaymentEvent, of: tuple[Payment, Refund], now: datetime
 ) -> None:
-    """The refund failed, or the dispute was won: what the balance lost, if it did yet, it has again."""
+    """The refund failed, or the dispute was won: what the balance lost, if it did yet, it has again.
+
+    To the kopek that is what the other refunds do not call for, and not what this one took in its turn: rounding
+    must not depend on the order in which the processor told of them.
+    """
     payment, refund = of
     if refund.status != "succeeded":
         if refund.reservation_id is not None:
             await reservations.release(conn, refund.reservation_id, now)
         return
-    if refund.amount_rub > 0:
-        await ledger.post(conn, _posting(event, payment, refund, refund.amount_rub))
-    await _note_refund(conn, payment_id=payment.payment_id, amount=-refund.amount, amount_rub=-refund.amount_rub)
+    left_rub = roubles_of(payment, payment.refunded_amount - refund.amount)
+    returned_rub = max(payment.refunded_rub - left_rub, NOTHING)
+    if returned_rub > 0:
+        await ledger.post(conn, _posting(event, payment, refund, returned_rub))
+    await _note_refund(conn, payment_id=payment.payment_id, amount=-refund.amount, amount_rub=-returned_rub)
+    await _reopen_reviews(conn, payment_id=payment.payment_id, now=now)
 
 
 def _posting(event: PaymentEvent, payment: Payment, refund: Refund, amount_rub: Decimal) -> Posting:

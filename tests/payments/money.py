@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -21,6 +23,8 @@ from service.users.people import People
 from tests.cast import PAYER
 from tests.serving import config_for
 
+# What is tried at random is tried ten times as often.
+LONG = os.environ.get("CHAOS") == "long"
 ROUBLES = Money(Decimal("150.00"), "RUB")
 deliveries = itertools.count(1)
 
@@ -118,6 +122,14 @@ async def settle(rooms: Rooms, report: Report) -> Outcome:
     """As the door does it."""
     async with rooms.of(Database).transaction() as conn:
         return await rooms.of(Settlement).settle(rooms, conn, report)
+
+
+async def settle_until_nothing_waits(rooms: Rooms, reports: Iterable[Report]) -> None:
+    """As recovery does it: whatever waits is tried again, until that changes nothing any more."""
+    waiting, before = list(reports), None
+    while waiting and len(waiting) != before:
+        before = len(waiting)
+        waiting = [report for report in waiting if (await settle(rooms, report)).status in ("waiting", "review")]
 
 
 async def credit(rooms: Rooms, roubles: str, *, user_id: int = PAYER.user_id) -> None:
