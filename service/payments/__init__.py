@@ -10,10 +10,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from service.config import Config
-from service.feature import Feature, HttpRoute, Offer, owns
-from service.payments import callback, handlers, ledger, operators, wallet
+from service.feature import Feature, HttpRoute, Menu, Offer, owns
+from service.payments import callback, ledger, operators, wallet
+from service.payments.bot import balance, checkout, notices, support, texts, topup
+from service.payments.bot import callback as back
 from service.payments.providers import Providers, opened, polar, stripe, yookassa
 from service.payments.settle import Settlement, SettlementInTables
+from service.telegram.router import Router
 from service.text import Text
 
 INBOX = owns(
@@ -75,8 +78,17 @@ PAYMENTS = Feature(
             "check_at",
         ),
     },
-    router=handlers.router,
-    routes=operators.OF_PAYMENTS,
+    menu=Menu(
+        buttons=(texts.BALANCE_BUTTON, texts.TOPUP_BUTTON),
+        commands=(
+            ("balance", texts.BALANCE_COMMAND),
+            ("topup", texts.TOPUP_COMMAND),
+            ("paysupport", texts.PAYSUPPORT_COMMAND),
+        ),
+    ),
+    router=Router.merge((balance.router, topup.router, support.router, checkout.questions)),
+    routes=(back.ROUTE, *operators.OF_PAYMENTS),
+    jobs=(notices.JOB,),
     offers=(
         Offer(Settlement, lambda _: SettlementInTables(), lambda _: Settlement()),
         Offer(Providers, opened, opened),
@@ -90,6 +102,13 @@ def _processor(
     return Feature(name=name, title=title, needs={"payment_events": INBOX}, requires=requires, routes=routes)
 
 
+# No settings are asked for: Stars need none. Its door is Telegram's own.
+TELEGRAM = Feature(
+    name="telegram_payments",
+    title=Text(en="Payments inside Telegram", ru="Оплата внутри Telegram"),
+    needs={"payment_events": INBOX},
+    router=checkout.money,
+)
 PROCESSORS = (
     _processor("yookassa", yookassa.YooKassa.title, yookassa.requires, (callback.route("yookassa"),)),
     _processor("stripe", stripe.Stripe.title, stripe.requires, (callback.route("stripe"),)),
@@ -101,5 +120,6 @@ FEATURES = (
     operators.review(INBOX),
     PAYMENTS,
     operators.writes(PAYMENTS.needs),
+    TELEGRAM,
     *PROCESSORS,
 )

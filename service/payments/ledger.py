@@ -141,6 +141,12 @@ class Ledger:
             )
         )
 
+    async def entries(
+        self, conn: Connection, user_id: int, *, after: tuple[datetime, int], page: int
+    ) -> Sequence[Entry] | None:
+        """A person's history as `list_entries` tells it; None where there is no book to read it from."""
+        return None
+
     async def capture(self, conn: Connection, spending: Spending, now: datetime) -> Reservation | None:
         """The reservation, captured; None where it is not held, is held no longer, or is smaller."""
         return await _capture_unbooked(
@@ -153,6 +159,11 @@ class LedgerInTable(Ledger):
 
     async def post(self, conn: Connection, posting: Posting) -> Decimal | None:
         return _after(await _post(conn, **msgspec.structs.asdict(posting)))
+
+    async def entries(
+        self, conn: Connection, user_id: int, *, after: tuple[datetime, int], page: int
+    ) -> Sequence[Entry] | None:
+        return await list_entries(conn, user_id, after=after, page=page)
 
     async def capture(self, conn: Connection, spending: Spending, now: datetime) -> Reservation | None:
         return await _capture(conn, now=now, **msgspec.structs.asdict(spending))

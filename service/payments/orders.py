@@ -27,6 +27,7 @@ TITLE = Text(en="Top-up by {roubles} ₽", ru="Пополнение на {rouble
 _create_payment = SQL.exec("create_payment")
 _name_payment = SQL.one("name_payment", Payment)
 _get_payment = SQL.one("get_payment", Payment)
+_list_payments_of = SQL.many("list_payments_of", Payment)
 _cancel_unmade = SQL.exec("cancel_unmade")
 
 
@@ -98,3 +99,8 @@ async def get(conn: Connection, payment_id: UUID) -> Payment:
     if payment is None:
         raise NotFound("There is no such payment.")
     return payment
+
+
+async def latest(conn: Connection, user_id: int, page: int) -> list[Payment]:
+    """A person's orders, paid or not, the newest first."""
+    return await _list_payments_of(conn, user_id=user_id, page=page)

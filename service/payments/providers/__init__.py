@@ -12,8 +12,9 @@ import aiohttp
 from service.config import Config
 from service.errors import NotFound
 from service.feature import Rooms
-from service.payments.providers import polar, stripe, yookassa
+from service.payments.providers import polar, stripe, telegram, yookassa
 from service.payments.providers.provider import Provider
+from service.telegram.client import BotApi
 from service.telegram.pacing import FloodGuard
 
 # Questions that callbacks may cause, of each processor: a busy shop's payments, and not a flood of forgeries.
@@ -53,4 +54,5 @@ def opened(rooms: Rooms) -> Providers:
         found.append(stripe.configured(config, session, back))
     if polar.requires(config) is None:
         found.append(polar.configured(config, session, back))
+    found += telegram.configured(config, rooms.of(BotApi))
     return Providers(found)

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, NoReturn
 from uuid import UUID
 
-from service.currency import EXPONENTS
+from service.catalog.currency import EXPONENTS
 from service.errors import Invalid
 from service.payments.event import Money
 

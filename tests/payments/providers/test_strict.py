@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from service.currency import EXPONENTS
+from service.catalog.currency import EXPONENTS
 from service.errors import Invalid
 from service.payments.event import Money
 from service.payments.providers import strict

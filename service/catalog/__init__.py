@@ -1,0 +1,5 @@
+"""The catalogue: what is sold and for how much, as catalog.toml says. It sells nothing itself."""
+
+from service.catalog.catalog import Catalog, Pack, load, parse
+
+__all__ = ["Catalog", "Pack", "load", "parse"]
