@@ -145,8 +145,7 @@ WITH agreed AS (
         provider_payment_id = coalesce($2, provider_payment_id),
         pay_url = $3,
         status = CASE WHEN status = 'creating' THEN 'pending' ELSE status END,
-        check_at = $4::timestamptz + interval '5 minutes',
-        checks = 0
+        check_at = CASE WHEN status = 'creating' THEN $4::timestamptz + interval '5 minutes' ELSE check_at END
     WHERE payment_id = $1
     RETURNING
         payment_id, user_id, provider, provider_payment_id, status, amount, currency, credit_rub, refunded_amount,

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from service.config import Config
 from service.feature import Feature, HttpRoute, Menu, Offer, owns
-from service.payments import callback, ledger, operators, wallet
+from service.payments import callback, ledger, operators, recovery, wallet
 from service.payments.bot import balance, checkout, notices, support, texts, topup
 from service.payments.bot import callback as back
 from service.payments.providers import Providers, opened, polar, stripe, yookassa
@@ -88,10 +88,11 @@ PAYMENTS = Feature(
     ),
     router=Router.merge((balance.router, topup.router, support.router, checkout.questions)),
     routes=(back.ROUTE, *operators.OF_PAYMENTS),
-    jobs=(notices.JOB,),
+    jobs=(notices.JOB, *recovery.JOBS),
     offers=(
         Offer(Settlement, lambda _: SettlementInTables(), lambda _: Settlement()),
         Offer(Providers, opened, opened),
+        recovery.OFFER,
     ),
 )
 

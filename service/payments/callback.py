@@ -64,6 +64,11 @@ async def take_in(rooms: Rooms, provider: Provider, report: Report) -> Outcome:
         if known := await _known(rooms, report):
             return known
         report = await _confirmed(rooms, provider, report)
+    return await settled(rooms, report)
+
+
+async def settled(rooms: Rooms, report: Report) -> Outcome:
+    """What became of it, by the door that everything takes. Raises Unavailable."""
     async with rooms.of(Database).transaction() as conn:
         outcome = await rooms.of(Settlement).settle(rooms, conn, report)
     if not outcome.repeated:

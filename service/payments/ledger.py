@@ -221,5 +221,5 @@ FEATURE = Feature(
         )
     },
     offers=(Offer(Ledger, lambda _: LedgerInTable(), lambda _: Ledger()),),
-    jobs=(Job("book_differences", BOOK_EVERY_S, book_differences),),
+    jobs=(Job("book_differences", BOOK_EVERY_S, book_differences, recovers=True),),
 )

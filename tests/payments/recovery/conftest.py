@@ -1,0 +1,65 @@
+"""The rooms of money with processors to ask: the emulators over real HTTP, or one that says what a test wants."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from service.feature import Rooms
+from service.kernel.database import Database
+from service.payments.providers import Providers, opened
+from service.payments.recovery.missed_payments import Positions
+from tests.e2e.processors import Market, Till, market
+from tests.payments.money import BROKEN, Noon, rooms_for
+from tests.payments.recovery.shop import FakeShop, Moving
+
+
+@pytest.fixture(autouse=True)
+async def invariant(raw: Any) -> AsyncIterator[None]:
+    yield
+    assert await raw.fetch(BROKEN) == []
+
+
+@pytest.fixture
+def shop() -> FakeShop:
+    return FakeShop()
+
+
+@pytest.fixture
+def noon() -> Noon:
+    return Noon()
+
+
+@pytest.fixture
+def faked(db: Database, noon: Noon, shop: FakeShop) -> Rooms:
+    """With the one fake processor, at a noon that a test moves."""
+    return rooms_for(db, noon).with_({Providers: Providers([shop]), Positions: Positions()})
+
+
+@pytest.fixture
+async def stands() -> AsyncIterator[Market]:
+    """The emulators, whose callbacks only gather: all of them are missed."""
+    async with market() as stands:
+        stands.processors.hold()
+        yield stands
+
+
+@pytest.fixture
+def clock() -> Moving:
+    return Moving()
+
+
+@pytest.fixture
+async def rooms(db: Database, clock: Moving, stands: Market) -> AsyncIterator[Rooms]:
+    """With the emulators, at a time that a test moves on."""
+    async with aiohttp.ClientSession() as http:
+        here = rooms_for(db, clock, **stands.settings).with_({aiohttp.ClientSession: http, Positions: Positions()})
+        yield here.with_({Providers: opened(here)})
+
+
+@pytest.fixture
+def till(rooms: Rooms) -> Till:
+    return Till(rooms)
