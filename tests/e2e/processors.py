@@ -22,7 +22,7 @@ from service.payments import orders
 from service.payments.event import Money, Payment
 from service.payments.orders import Order
 from service.payments.providers import Providers, opened
-from service.sandbox.processors import Callback, Processors
+from service.sandbox.processors import Accounts, Callback, Processors
 from service.users.people import People
 from service.users.user import Profile
 from tests.cast import PAYER
@@ -71,10 +71,11 @@ class Market:
 
 
 @asynccontextmanager
-async def market(*webhooks: str) -> AsyncIterator[Market]:
+async def market(*webhooks: str, accounts: Accounts | None = None) -> AsyncIterator[Market]:
     """Callbacks go to the webhooks in turn, and again soon when they are not acknowledged."""
     app = web.Application()
-    found = Market(Processors(lambda: found.shop(), schedule=lambda _: SENT_AGAIN_AFTER_S), "", list(webhooks))
+    processors = Processors(lambda: found.shop(), accounts, schedule=lambda _: SENT_AGAIN_AFTER_S)
+    found = Market(processors, "", list(webhooks))
     found.processors.mount(app)
     async with listening(app) as base:
         found.base = f"{base}/sandbox"
