@@ -2,9 +2,9 @@
 
 import sys
 
-from benchmarks import webhook
+from benchmarks import callbacks, webhook
 
-MEASUREMENTS = {"webhook": webhook.compare, "memory": webhook.flat_memory}
+MEASUREMENTS = {"webhook": webhook.compare, "memory": webhook.flat_memory, "callbacks": callbacks.compare}
 
 for name in sys.argv[1:] or MEASUREMENTS:
     print(f"{name}: {MEASUREMENTS[name].__doc__}")
