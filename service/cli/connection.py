@@ -36,17 +36,26 @@ def addressed(config: Config) -> Iterator[Config]:
 
 def over_connection(config: Config, work: Callable[[Connection], Awaitable[T]]) -> T:
     """What the work returns that wants one connection. Raises DatabaseAway."""
+
+    async def connected(database: Database) -> T:
+        async with database.acquire() as conn:
+            return await work(conn)
+
+    return over_database(config, connected)
+
+
+def over_database(config: Config, work: Callable[[Database], Awaitable[T]]) -> T:
+    """What the work returns that takes connections as it needs them. Raises DatabaseAway."""
     with addressed(config) as ready:
-        return asyncio.run(_connected(replace(ready.database, pool_min=0), work))
+        return asyncio.run(_reached(replace(ready.database, pool_min=0), work))
 
 
-async def _connected(settings: DatabaseSettings, work: Callable[[Connection], Awaitable[T]]) -> T:
+async def _reached(settings: DatabaseSettings, work: Callable[[Database], Awaitable[T]]) -> T:
     database = Database(settings)
     await database.start()
     try:
         if not database.reachable:
             raise DatabaseAway(f"The database is away: {database.status().reason}.")
-        async with database.acquire() as conn:
-            return await work(conn)
+        return await work(database)
     finally:
         await database.stop()
