@@ -228,13 +228,14 @@ async def _features(app: web.Application) -> AsyncIterator[None]:
 
 
 async def _recover(app: web.Application) -> AsyncIterator[None]:
-    """What a crash or an outage left is mended before the doors open, as far as it can be in time.
+    """What a crash or an outage left is mended before the doors open, as far as it can be in time; then the rest.
 
-    With the database away nothing waits for it: it is mended as soon as that is back, now and later.
+    With the database away no start waits for it: it is mended as soon as that is back, now and later.
     """
     operations = app[ASSEMBLY].operations
     if operations.database.reachable:
-        await operations.jobs.recover(each_s=RECOVER_EACH_S, in_all_s=RECOVER_IN_ALL_S)
+        await operations.jobs.recover(before_doors=True, each_s=RECOVER_EACH_S, in_all_s=RECOVER_IN_ALL_S)
+        operations.jobs.poke_recovery()
     operations.database.when_up(operations.jobs.poke_recovery)
     yield
 

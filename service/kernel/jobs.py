@@ -2,7 +2,7 @@
 
 It knows when a job is due and whether it may run; it knows nothing of what jobs do. A job lives in the room it
 heals, does one small batch in `run_once`, and is harmless when several instances run it at once. Some of them
-recover: those also run before the doors open, and when an operator says so.
+recover: those also run at a start and when an operator says so, and may be cut short anywhere.
 """
 
 from __future__ import annotations
@@ -33,12 +33,16 @@ log = Log("jobs")
 
 @dataclass(frozen=True, slots=True)
 class Job(Generic[C]):
-    """`run_once` with the rooms it needs, every so many seconds; `recovers`: it mends what a crash or outage left."""
+    """`run_once` with the rooms it needs, every so many seconds.
+
+    recovers: it mends what a crash or an outage left. beside_doors: it takes long, so no start waits for it.
+    """
 
     name: str
     every_s: float
     run_once: Callable[[C], Awaitable[Counts]]
     recovers: bool = False
+    beside_doors: bool = False
 
 
 class JobLoop(Generic[C]):
@@ -66,26 +70,32 @@ class JobLoop(Generic[C]):
             self.poke(job.name)
 
     async def recover(
-        self, *, each_s: float | None = None, in_all_s: float | None = None
+        self, *, before_doors: bool = False, each_s: float | None = None, in_all_s: float | None = None
     ) -> dict[str, Counts | ServiceError]:
         """Run the jobs that recover once, one after another: what each did, or why it could not.
 
-        One that takes more seconds than it is given is stopped, and goes on when it is due.
+        Before the doors open, only those that a start waits for. One that takes more seconds than it is given is
+        stopped, and goes on when it is due.
         """
         time_of = asyncio.get_running_loop().time
         ends_at = time_of() + (math.inf if in_all_s is None else in_all_s)
         outcomes: dict[str, Counts | ServiceError] = {}
         for job in self._recovering():
+            if before_doors and job.beside_doors:
+                continue
             left_s = min(ends_at - time_of(), math.inf if each_s is None else each_s)
             outcomes[job.name] = await self._run_and_tell(job, None if left_s == math.inf else left_s)
         return outcomes
 
     async def stop(self) -> None:
-        """Let the runs under way finish, and start no other."""
+        """Let the runs under way finish, but for those that recover, and start no other."""
         self._stopping.set()
         for poke in self._pokes.values():
             poke.set()
-        await asyncio.gather(*self._tasks)
+        for job, task in zip(self._jobs, self._tasks, strict=False):
+            if job.recovers:
+                task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def run_now(self, job: Job[C]) -> Counts:
         """One run, with its outcome in the log and the metrics. Raises what the job raises."""

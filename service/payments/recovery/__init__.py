@@ -20,6 +20,12 @@ JOBS: tuple[Job[Rooms], ...] = (
     Job("apply_waiting_events", waiting_events.EVERY_S, waiting_events.apply_waiting_events, recovers=True),
     Job("settle_open_orders", open_orders.EVERY_S, open_orders.settle_open_orders, recovers=True),
     Job("pursue_refunds", open_refunds.EVERY_S, open_refunds.pursue_refunds, recovers=True),
-    Job("find_missed_payments", missed_payments.EVERY_S, missed_payments.find_missed_payments, recovers=True),
+    Job(
+        "find_missed_payments",
+        missed_payments.EVERY_S,
+        missed_payments.find_missed_payments,
+        recovers=True,
+        beside_doors=True,
+    ),
 )
 OFFER = Offer(Positions, lambda _: Positions(), lambda _: Positions())
