@@ -365,11 +365,11 @@ FROM due
 WHERE payments.payment_id = due.payment_id
 RETURNING payments.payment_id, payments.user_id, payments.credit_rub, payments.settled_at;
 
--- name: mark_told(payment_ids, now) :exec
--- Their payers know.
+-- name: mark_told(payment_id, now) :exec
+-- The payer knows.
 UPDATE payments
 SET told_at = $2
-WHERE payment_id = any($1::uuid[]);
+WHERE payment_id = $1;
 
 -- name: list_payments_of(user_id, page) :many
 -- A person's payments, the newest first.

@@ -6,7 +6,6 @@ Pulled from the rows, so that no crash loses a notice: told at least once, and i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -28,7 +27,7 @@ from service.telegram.client.answer import ApiError
 from service.users.people import People
 
 EVERY_S = 30.0
-BATCH = 20  # notices at once; Telegram takes 30 messages a second
+BATCH = 5  # notices at once, each with a connection for a moment; Telegram takes 30 messages a second
 # For whoever claimed them to tell; a bot's call with all its repeats takes 30 s at most.
 CLAIMED_FOR = timedelta(minutes=1)
 NEWS_FOR = timedelta(days=3)  # after which it is none, and would only surprise
@@ -54,10 +53,11 @@ async def tell_payers(rooms: Rooms) -> Counts:
     """Batch by batch, until nobody is left; whom Telegram does not take just now is told in a minute."""
     told = 0
     while arrivals := await _claim(rooms):
-        done = await asyncio.gather(*(_tell(rooms, arrival) for arrival in arrivals))
-        finished = [arrival.payment_id for arrival, is_done in zip(arrivals, done, strict=True) if is_done]
-        async with rooms.of(Database).acquire() as conn:
-            told += await _mark_told(conn, payment_ids=finished, now=rooms.of(Clock).now())
+        outcomes = await asyncio.gather(*(_tell(rooms, arrival) for arrival in arrivals), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+            told += outcome
     return {"told": told}
 
 
@@ -67,24 +67,29 @@ async def _claim(rooms: Rooms) -> list[Arrival]:
         return await _claim_untold(conn, now=now, until=now + CLAIMED_FOR, batch=BATCH)
 
 
-async def _tell(rooms: Rooms, arrival: Arrival) -> bool:
-    """Whether that is done, one way or the other."""
-    if arrival.settled_at is None or arrival.settled_at < rooms.of(Clock).now() - NEWS_FOR:
-        return True
+async def _tell(rooms: Rooms, arrival: Arrival) -> int:
+    """How many notices that finishes: one, or none where it is to be tried again."""
+    now = rooms.of(Clock).now()
+    is_news = arrival.settled_at is not None and arrival.settled_at >= now - NEWS_FOR
+    if is_news and not await _is_sent(rooms, arrival):
+        return 0
+    async with rooms.of(Database).acquire() as conn:
+        return await _mark_told(conn, payment_id=arrival.payment_id, now=now)
+
+
+async def _is_sent(rooms: Rooms, arrival: Arrival) -> bool:
+    """Whether Telegram has it, or never will."""
+    async with rooms.of(Database).acquire() as conn:
+        balance = await ledger.get_balance(conn, arrival.user_id)
     language = await rooms.of(People).language_of(arrival.user_id)
-    text = texts.ARRIVED.in_(language, **await _amounts(rooms, arrival))
+    told = {"roubles": amounts.roubles(arrival.credit_rub), "balance": amounts.roubles(balance.balance_rub)}
+    notice = reply.send(arrival.user_id, texts.ARRIVED.in_(language, **told))
     try:
-        await rooms.of(BotApi).send(reply.send(arrival.user_id, text).calls[0])
+        await rooms.of(BotApi).send(notice.calls[0])
     except Upstream as error:
         log.info("payer not told", payment_id=str(arrival.payment_id), reason=error.message)
         return isinstance(error, ApiError) and error.status in FOR_GOOD
     return True
-
-
-async def _amounts(rooms: Rooms, arrival: Arrival) -> Mapping[str, str]:
-    async with rooms.of(Database).acquire() as conn:
-        balance = await ledger.get_balance(conn, arrival.user_id)
-    return {"roubles": amounts.roubles(arrival.credit_rub), "balance": amounts.roubles(balance.balance_rub)}
 
 
 JOB = Job("tell_payers", EVERY_S, tell_payers)
