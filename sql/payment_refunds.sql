@@ -24,17 +24,17 @@ ORDER BY (provider_refund_id = $2) IS TRUE DESC, (refund_id = $3) IS TRUE DESC, 
 LIMIT 1;
 
 -- name: record_refund(refund_id, payment_id, provider, provider_refund_id, kind, status, amount, amount_rub) :exec
--- A refund that we heard of, or news of one that we knew.
+-- A refund that we heard of, or news of one that we knew; unless it ends, its processor is asked in five minutes.
 INSERT INTO payment_refunds AS known (
-    refund_id, payment_id, provider, provider_refund_id, kind, status, amount, amount_rub
+    refund_id, payment_id, provider, provider_refund_id, kind, status, amount, amount_rub, check_at
 )
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, now() + interval '5 minutes')
 ON CONFLICT (refund_id) DO UPDATE
 SET
     provider_refund_id = coalesce(known.provider_refund_id, excluded.provider_refund_id),
     status = excluded.status,
     amount_rub = excluded.amount_rub,
-    check_at = now(),
+    check_at = excluded.check_at,
     checks = 0;
 
 -- name: get_refund(refund_id) :one

@@ -12,9 +12,13 @@ from service.feature import Rooms
 from service.kernel.database import Database
 from service.payments.providers import Providers, opened
 from service.payments.recovery.missed_payments import Positions
+from service.sandbox import Sandbox
+from service.telegram.client import BotApi
+from service.telegram.pacing import Pacing
 from tests.e2e.processors import Market, Till, market
 from tests.payments.money import BROKEN, Noon, rooms_for
 from tests.payments.recovery.shop import FakeShop, Moving
+from tests.serving import TOKEN, telegram
 
 
 @pytest.fixture(autouse=True)
@@ -48,15 +52,24 @@ async def stands() -> AsyncIterator[Market]:
 
 
 @pytest.fixture
+async def stars() -> AsyncIterator[tuple[Sandbox, str]]:
+    """Telegram, and where it is."""
+    async with telegram() as found:
+        yield found
+
+
+@pytest.fixture
 def clock() -> Moving:
     return Moving()
 
 
 @pytest.fixture
-async def rooms(db: Database, clock: Moving, stands: Market) -> AsyncIterator[Rooms]:
+async def rooms(db: Database, clock: Moving, stands: Market, stars: tuple[Sandbox, str]) -> AsyncIterator[Rooms]:
     """With the emulators, at a time that a test moves on."""
     async with aiohttp.ClientSession() as http:
-        here = rooms_for(db, clock, **stands.settings).with_({aiohttp.ClientSession: http, Positions: Positions()})
+        bot = BotApi(token=TOKEN, base=stars[1], session=http, clock=clock, pacing=Pacing())
+        here = rooms_for(db, clock, **stands.settings)
+        here = here.with_({aiohttp.ClientSession: http, Positions: Positions(), BotApi: bot})
         yield here.with_({Providers: opened(here)})
 
 
