@@ -27,6 +27,10 @@ Counts = Mapping[str, int]
 
 # Instances that were started together drift apart by this share of a job's period.
 JITTER = 0.1
+# Seconds that a stop leaves to the runs under way; platforms kill what has not ended in 30.
+STOP_GRACE_S = 5.0
+# Seconds. Whoever pokes does not know that the last run failed.
+PUT_OFF_S = 1.0
 
 log = Log("jobs")
 
@@ -88,12 +92,19 @@ class JobLoop(Generic[C]):
         return outcomes
 
     async def stop(self) -> None:
-        """Let the runs under way finish, but for those that recover, and start no other."""
+        """Let the runs under way finish for a moment, but for those that recover, and start no other.
+
+        A run that is cut leaves what a crash would leave, which the next one takes up.
+        """
         self._stopping.set()
         for poke in self._pokes.values():
             poke.set()
         for job, task in zip(self._jobs, self._tasks, strict=False):
             if job.recovers:
+                task.cancel()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=STOP_GRACE_S)
+            for task in late:
                 task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
@@ -121,8 +132,14 @@ class JobLoop(Generic[C]):
                 async with asyncio.timeout(pause):
                     await poke.wait()
             poke.clear()
-            if not self._stopping.is_set():
-                await self._run_and_tell(job)
+            if not self._stopping.is_set() and isinstance(await self._run_and_tell(job), ServiceError):
+                await self._put_off()
+
+    async def _put_off(self) -> None:
+        """What just failed is not tried again at once, however often it is poked."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PUT_OFF_S):
+                await self._stopping.wait()
 
     def _recovering(self) -> list[Job[C]]:
         return [job for job in self._jobs if job.recovers]

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-from service.errors import Upstream
+from service.errors import Unavailable, Upstream
 from service.feature import Rooms
 from service.kernel.clock import Clock
 from service.kernel.database import Database
@@ -50,7 +50,10 @@ _mark_told = SQL.exec("mark_told")
 
 
 async def tell_payers(rooms: Rooms) -> Counts:
-    """Batch by batch, until nobody is left; whom Telegram does not take just now is told in a minute."""
+    """Batch by batch, until nobody is left; whom Telegram does not take just now is told in a minute.
+
+    Raises Unavailable where it takes nobody: it is away, and the others can wait.
+    """
     told = 0
     while arrivals := await _claim(rooms):
         outcomes = await asyncio.gather(*(_tell(rooms, arrival) for arrival in arrivals), return_exceptions=True)
@@ -58,6 +61,8 @@ async def tell_payers(rooms: Rooms) -> Counts:
             if isinstance(outcome, BaseException):
                 raise outcome
             told += outcome
+        if not any(outcomes):
+            raise Unavailable("Telegram took no notice.")
     return {"told": told}
 
 
