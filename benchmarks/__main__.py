@@ -2,9 +2,14 @@
 
 import sys
 
-from benchmarks import callbacks, webhook
+from benchmarks import callbacks, verify, webhook
 
-MEASUREMENTS = {"webhook": webhook.compare, "memory": webhook.flat_memory, "callbacks": callbacks.compare}
+MEASUREMENTS = {
+    "webhook": webhook.compare,
+    "memory": webhook.flat_memory,
+    "callbacks": callbacks.compare,
+    "verify": verify.measure,
+}
 
 for name in sys.argv[1:] or MEASUREMENTS:
     print(f"{name}: {MEASUREMENTS[name].__doc__}")

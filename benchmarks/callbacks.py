@@ -17,24 +17,26 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import orjson
 import psycopg
 
 import service.app  # noqa: F401  # every room declares its queries
-from benchmarks.load import drive, for_seconds, post
+from benchmarks.load import CONNECTIONS as CLIENTS
+from benchmarks.load import Result, drive, for_seconds, post
 from benchmarks.webhook import ENVIRONMENT, Server, cpu_seconds, server
 from service.kernel import embedded, queries
 
 ROUNDS = 2
 SECONDS = 5.0
 CONNECTIONS = 20  # of the pool, and of pgbench
-ORDERS = 400_000  # the first half for the service, the second for pgbench
+ORDERS = 600_000  # the first half for the service, the second for pgbench
 SECRET = "whsec_benchmark"
 STRIPE = {"STRIPE_SECRET_KEY": "sk_test_benchmark", "STRIPE_WEBHOOK_SECRET": SECRET, "LOG_LEVEL": "WARNING"}
 PATH = "/payments/stripe"
+PORTS = (18_080, 18_082)
 
 FILL = (
     f"INSERT INTO users (user_id) SELECT n FROM generate_series(1, {ORDERS // 4}) AS n",
@@ -51,35 +53,51 @@ NAMES = "ARRAY['stripe', 'stripe', 'stripe'], ARRAY['cs_' || (:n)::text, 'pi_' |
 EVENT = "(SELECT id FROM payment_events WHERE provider = 'stripe' AND delivery_key = 'evt_' || (:n)::text)"
 USER = f"(1 + :n % {ORDERS // 4})::bigint"
 STATEMENTS = (
-    ("payments.store_event", ("'stripe'", "'evt_' || (:n)::text", "'paid'", "'cs_' || (:n)::text", "'body'::bytea", "now()")),
+    (
+        "payments.store_event",
+        ("'stripe'", "'evt_' || (:n)::text", "'paid'", "'cs_' || (:n)::text", "'body'::bytea", "now()"),
+    ),
     ("payments.lock_payments", (ORDER, *NAMES.split(", ARRAY", 1))),
     ("ledger.post", ("'stripe/' || (:n)::text", USER, "300", "'topup'", "'bench'", ORDER, "NULL::uuid", "FALSE")),
-    ("payments.move_payment", (ORDER, "'succeeded'", "'cs_' || (:n)::text", "now()", *NAMES.split(", ARRAY", 1), EVENT)),
+    (
+        "payments.move_payment",
+        (ORDER, "'succeeded'", "'cs_' || (:n)::text", "now()", *NAMES.split(", ARRAY", 1), EVENT),
+    ),
 )
 
 
 def compare() -> None:
-    """Settled callbacks per second, beside pgbench."""
+    """Settled callbacks per second, by one process and by two, beside pgbench."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         database = embedded.start(Path(folder))
         stack.callback(database.stop)
-        environ = {**ENVIRONMENT, **STRIPE, "DATABASE_URL": database.dsn(), "PORT": "18080"}
-        full = stack.enter_context(
-            server("-m", "service", "run", port=18_080, environ=environ, log=Path(folder, "full.log"))
-        )
-        with psycopg.connect(full.dsn, autocommit=True) as connection:
+        environ = {**ENVIRONMENT, **STRIPE, "DATABASE_URL": database.dsn()}
+        servers = [stack.enter_context(_process(environ, port, Path(folder))) for port in PORTS]
+        with psycopg.connect(database.dsn(), autocommit=True) as connection:
             for statement in FILL:
                 connection.execute(statement.encode())
         script = Path(folder, "settle.sql")
         script.write_text(_script())
-        bodies, ratios = _callbacks(), []
-        for number in range(ROUNDS):
-            yardstick = _pgbench(full, script, number)
-            settled, told = _service(full, bodies)
-            ratios.append(settled / yardstick)
-            print(f"  round {number + 1}: pgbench {yardstick:5.0f}/s   service {told}   ratio {ratios[-1]:.2f}")
-        _check(full)
-    print(f"settled callbacks / pgbench with the same statements: {statistics.median(ratios):.2f} (wanted: 0.50)")
+        bodies = _callbacks()
+        ratios = [_round(number, servers, script, bodies) for number in range(ROUNDS)]
+        _check(servers[0])
+    for processes, of_rounds in zip(("one process", "two processes"), zip(*ratios, strict=True), strict=True):
+        print(f"settled callbacks / pgbench with the same statements, {processes}: {statistics.median(of_rounds):.2f}")
+
+
+def _process(environ: dict[str, str], port: int, folder: Path) -> AbstractContextManager[Server]:
+    return server("-m", "service", "run", port=port, environ={**environ, "PORT": str(port)}, log=folder / f"{port}.log")
+
+
+def _round(number: int, servers: list[Server], script: Path, bodies: Iterator[bytes]) -> tuple[float, float]:
+    """The ratios of one process and of two, each beside the pgbench that ran just before."""
+    yardstick = _pgbench(servers[0], script, number)
+    one, told_one = _service(servers[:1], bodies)
+    two, told_two = _service(servers, bodies)
+    print(f"  round {number + 1}: pgbench {yardstick:5.0f}/s")
+    print(f"    one process   {told_one}   ratio {one / yardstick:.2f}")
+    print(f"    two processes {told_two}   ratio {two / yardstick:.2f}")
+    return one / yardstick, two / yardstick
 
 
 def _script() -> str:
@@ -116,13 +134,23 @@ def _pgbench(full: Server, script: Path, number: int) -> float:
     return float(re.search(r"tps = ([0-9.]+)", done.stdout)[1])
 
 
-def _service(full: Server, bodies: Iterator[bytes]) -> tuple[float, str]:
-    before = cpu_seconds(full.pid)
-    result = asyncio.run(drive(full.port, for_seconds(bodies, SECONDS)))
-    cpu_us = (cpu_seconds(full.pid) - before) / len(result.latencies) * 1e6
-    assert set(result.statuses) == {200}, result.statuses
-    p50, p99 = result.percentile(0.5) * 1000, result.percentile(0.99) * 1000
-    return result.rate, f"{result.rate:5.0f}/s p50 {p50:4.1f} ms p99 {p99:5.1f} ms cpu {cpu_us:4.0f} us"
+def _service(servers: list[Server], bodies: Iterator[bytes]) -> tuple[float, str]:
+    before = sum(cpu_seconds(one.pid) for one in servers)
+    results = asyncio.run(_driven(servers, bodies))
+    rate = sum(result.rate for result in results)
+    statuses = {status for result in results for status in result.statuses}
+    assert statuses == {200}, statuses
+    latencies = [latency for result in results for latency in result.latencies]
+    cpu_us = (sum(cpu_seconds(one.pid) for one in servers) - before) / len(latencies) * 1e6
+    whole = Result(latencies=latencies)
+    p50, p99 = whole.percentile(0.5) * 1000, whole.percentile(0.99) * 1000
+    return rate, f"{rate:5.0f}/s p50 {p50:4.1f} ms p99 {p99:5.1f} ms cpu {cpu_us:4.0f} us"
+
+
+async def _driven(servers: list[Server], bodies: Iterator[bytes]) -> list[Result]:
+    """Forty connections in all, whatever the number of processes."""
+    share = CLIENTS // len(servers)
+    return await asyncio.gather(*(drive(one.port, for_seconds(bodies, SECONDS), connections=share) for one in servers))
 
 
 def _check(full: Server) -> None:

@@ -6,6 +6,8 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from service.errors import Unavailable
 from service.payments.bot.notices import BATCH, tell_payers
 from tests.payments.bot.shop import Shop
