@@ -6,4 +6,3 @@ from service.text import Text
 UNAVAILABLE = Text(en="⚠️ Database temporarily unavailable", ru="⚠️ База временно недоступна")
 REFUSED = Text(en="That did not work: it is out of date or not valid.", ru="Не получилось: устарело или неверно.")
 TOO_FAST = Text(en="Too fast, one moment please.", ru="Слишком быстро, секунду, пожалуйста.")
-NO_PAYMENTS = Text(en="Payments are not set up yet.", ru="Оплата ещё не настроена.")

@@ -69,7 +69,8 @@ def test_every_fault_is_named_at_once() -> None:
     assert faults(broken) == (
         "packs 1: id: must be 1 to 32 of a-z, 0-9, _ and -",
         'packs 1: credit_rub: must be an amount in quotes, such as "150.00"',
-        "packs 1: prices: KWD is no currency that can be taken, XTR has whole amounts only, RUB must be more than nothing",
+        "packs 1: prices: KWD is no currency that can be taken, XTR has whole amounts only, "
+        "RUB must be more than nothing",
         "packs 2: credit_rub: is missing",
         "packs 2: prices: is missing",
         'packs 2: title: must be { en = "...", ru = "..." }',
