@@ -94,7 +94,14 @@ UPDATE balances
 SET balance_rub = coalesce(balance_rub, 0), updated_at = coalesce(updated_at, now())
 WHERE balance_rub IS NULL OR updated_at IS NULL;
 
-UPDATE payment_transactions SET created_at = now() WHERE created_at IS NULL;
+-- Only where there is one: its trigger, once it has it, refuses an UPDATE of no rows as well.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM payment_transactions WHERE created_at IS NULL) THEN
+        UPDATE payment_transactions SET created_at = now() WHERE created_at IS NULL;
+    END IF;
+END
+$$;
 
 -- The scans for NULLs are short beside the rewrites above, and on new tables they are nothing.
 -- squawk-ignore-file adding-not-nullable-field, changing-column-type, adding-foreign-key-constraint
