@@ -23,11 +23,13 @@ from service.payments.event import Money, Payment
 from service.payments.orders import Order
 from service.payments.providers import Providers, opened
 from service.sandbox.processors import Accounts, Callback, Processors
+from service.telegram.client import BotApi
+from service.telegram.pacing import Pacing
 from service.users.people import People
 from service.users.user import Profile
 from tests.cast import PAYER
 from tests.payments.money import rooms_for
-from tests.serving import listening
+from tests.serving import TOKEN, listening
 
 PRICES = {
     "yookassa": (Money(Decimal("150.00"), "RUB"), Decimal("150.00")),
@@ -35,6 +37,7 @@ PRICES = {
     "polar": (Money(Decimal("7.00"), "USD"), Decimal("630.00")),
 }
 SENT_AGAIN_AFTER_S = 0.2
+NOBODY = "http://127.0.0.1:9"  # nobody listens there
 
 
 @dataclass
@@ -58,7 +61,7 @@ class Market:
     def shop(self) -> str:
         """Where the next callback goes: to each process in turn."""
         self.turn += 1
-        return self.webhooks[self.turn % len(self.webhooks)] if self.webhooks else "http://127.0.0.1:9"
+        return self.webhooks[self.turn % len(self.webhooks)] if self.webhooks else NOBODY
 
     def pay(self, payment: Payment) -> None:
         """As the person does on the processor's page."""
@@ -106,10 +109,20 @@ class Till:
 
 
 @asynccontextmanager
-async def till(database_url: str, market: Market) -> AsyncIterator[Till]:
+async def till(database_url: str, market: Market, telegram: str = NOBODY) -> AsyncIterator[Till]:
+    """telegram: the address of its API."""
     database = Database(DatabaseSettings(database_url))
     await database.start()
     async with aiohttp.ClientSession() as http:
-        rooms = rooms_for(database, Clock(), **market.settings).with_({aiohttp.ClientSession: http})
+        rooms = rooms_for(database, Clock(), **market.settings)
+        rooms = rooms.with_({aiohttp.ClientSession: http, BotApi: _bot(http, telegram)})
         yield Till(rooms.with_({Providers: opened(rooms)}))
     await database.stop()
+
+
+def _bot(http: aiohttp.ClientSession, telegram: str) -> BotApi:
+    async def nobody_is_blocked(_: int) -> None:
+        """As far as this test is concerned."""
+
+    clock, pacing = Clock(), Pacing()
+    return BotApi(token=TOKEN, base=telegram, session=http, clock=clock, pacing=pacing, on_blocked=nobody_is_blocked)
