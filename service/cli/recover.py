@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from contextlib import nullcontext
 
 from service import app
-from service.cli.connection import addressed
 from service.cli.table import print_table
 from service.config import Config
+from service.development import prepared
 from service.errors import DatabaseAway, ServiceError
 from service.features import FEATURES
 from service.kernel.clock import Clock
@@ -26,7 +27,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def recover(_arguments: argparse.Namespace, config: Config) -> int:
-    with addressed(config) as ready:
+    """In development with what `run` is given there: the same database, and the same stand-ins of processors."""
+    with prepared(config) if config.development else nullcontext(config) as ready:
         outcomes = asyncio.run(_recovered(ready))
     print_table(("job", "result"), [(name, _told(outcome)) for name, outcome in outcomes.items()])
     return 1 if any(isinstance(outcome, ServiceError) for outcome in outcomes.values()) else 0

@@ -37,7 +37,6 @@ PRICES = {
     "polar": (Money(Decimal("7.00"), "USD"), Decimal("630.00")),
 }
 SENT_AGAIN_AFTER_S = 0.2
-NOBODY = "http://127.0.0.1:9"  # nobody listens there
 
 
 @dataclass
@@ -61,7 +60,7 @@ class Market:
     def shop(self) -> str:
         """Where the next callback goes: to each process in turn."""
         self.turn += 1
-        return self.webhooks[self.turn % len(self.webhooks)] if self.webhooks else NOBODY
+        return self.webhooks[self.turn % len(self.webhooks)] if self.webhooks else "http://127.0.0.1:9"
 
     def pay(self, payment: Payment) -> None:
         """As the person does on the processor's page."""
@@ -109,20 +108,11 @@ class Till:
 
 
 @asynccontextmanager
-async def till(database_url: str, market: Market, telegram: str = NOBODY) -> AsyncIterator[Till]:
-    """telegram: the address of its API."""
+async def till(database_url: str, market: Market) -> AsyncIterator[Till]:
     database = Database(DatabaseSettings(database_url))
     await database.start()
     async with aiohttp.ClientSession() as http:
-        rooms = rooms_for(database, Clock(), **market.settings)
-        rooms = rooms.with_({aiohttp.ClientSession: http, BotApi: _bot(http, telegram)})
+        bot = BotApi(token=TOKEN, base="http://127.0.0.1:9", session=http, clock=Clock(), pacing=Pacing())
+        rooms = rooms_for(database, Clock(), **market.settings).with_({aiohttp.ClientSession: http, BotApi: bot})
         yield Till(rooms.with_({Providers: opened(rooms)}))
     await database.stop()
-
-
-def _bot(http: aiohttp.ClientSession, telegram: str) -> BotApi:
-    async def nobody_is_blocked(_: int) -> None:
-        """As far as this test is concerned."""
-
-    clock, pacing = Clock(), Pacing()
-    return BotApi(token=TOKEN, base=telegram, session=http, clock=clock, pacing=pacing, on_blocked=nobody_is_blocked)

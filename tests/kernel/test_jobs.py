@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -57,6 +58,13 @@ async def looping(
     await loop.stop()
 
 
+def recovering(*works: Work, may_run: Callable[[Job[str]], bool] = lambda _job: True) -> JobLoop[str]:
+    """Jobs "0", "1", ... that recover, and one that does not; the last of them beside the doors."""
+    jobs = [Job(str(number), NEVER, work.run_once, recovers=True) for number, work in enumerate(works)]
+    jobs[-1] = replace(jobs[-1], beside_doors=True)
+    return JobLoop([*jobs, Job("plain", NEVER, Work().run_once)], lambda: "rooms", may_run)
+
+
 async def test_it_runs_again_and_again() -> None:
     work = Work()
     async with looping((work, OFTEN)):
@@ -101,6 +109,19 @@ async def test_the_stop_waits_for_the_run_under_way_and_starts_none() -> None:
         loop.poke("0")
         await asyncio.sleep(5 * OFTEN)
         assert work.runs == 1
+
+
+async def test_the_stop_cuts_short_what_recovers() -> None:
+    """It may be killed anywhere; a stop must not wait for a processor."""
+    work, other = Work(), Work()
+    work.may_end.clear()
+    loop = recovering(work, other)
+    loop.start()
+    loop.poke("0")
+    await until(lambda: work.runs == 1)
+    async with asyncio.timeout(1):
+        await loop.stop()
+    assert (work.ended, other.runs) == (0, 0)
 
 
 async def test_a_stop_that_nothing_was_started_before() -> None:
@@ -182,3 +203,64 @@ async def test_a_run_by_hand_is_counted_and_told(caplog: pytest.LogCaptureFixtur
     assert (count("done"), count("failed")) == (2, 1)
     seconds = metrics.REGISTRY.get_sample_value("ballast_job_duration_seconds_count", {"job": "by-hand"})
     assert seconds == 2
+
+
+async def test_recovery_runs_what_recovers_once_and_in_its_order() -> None:
+    works = [Work(), Work(), Work()]
+    for number, work in enumerate(works):
+        work.counts = {"mended": number}
+    loop = recovering(*works)
+    assert await loop.recover(before_doors=True) == {"0": {"mended": 0}, "1": {"mended": 1}}
+    assert list(await loop.recover()) == ["0", "1", "2"]
+    assert [work.runs for work in works] == [2, 2, 1]
+    labels = {"job": "2", "what": "mended"}
+    assert metrics.REGISTRY.get_sample_value("ballast_recovered_total", labels) == 2
+
+
+async def test_one_that_fails_does_not_stop_recovery(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    broken, away, refused, fine = Work(), Work(), Work(), Work()
+    broken.failure, away.failure, refused.failure = ValueError("broken"), errors.DatabaseAway(), errors.NotFound()
+    outcomes = await recovering(broken, away, refused, fine).recover()
+    codes = [outcome.code if isinstance(outcome, errors.ServiceError) else outcome for outcome in outcomes.values()]
+    assert codes == ["internal", "database_away", "not_found", {}]
+    told = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert told == [("ERROR", "job failed"), ("INFO", "job put off"), ("ERROR", "job failed")]
+
+
+async def test_recovery_is_bounded_in_time() -> None:
+    """What is cut short or comes too late goes on when it is due."""
+    slow, quick, late = Work(), Work(), Work()
+    slow.may_end.clear()
+    loop = recovering(slow, quick, late)
+    outcomes = await loop.recover(each_s=0.05)
+    assert isinstance(outcomes["0"], errors.DeadlineExceeded)
+    assert (slow.ended, quick.ended, late.ended) == (0, 1, 1)
+    async with asyncio.timeout(1):
+        outcomes = await loop.recover(each_s=3600, in_all_s=0.05)
+    assert isinstance(outcomes["0"], errors.DeadlineExceeded)
+
+
+async def test_a_job_that_runs_out_of_its_own_time_has_failed(caplog: pytest.LogCaptureFixture) -> None:
+    work = Work()
+    work.failure = TimeoutError()
+    outcomes = await recovering(work).recover(each_s=60)
+    assert isinstance(outcomes["0"], errors.ServiceError)
+    assert not isinstance(outcomes["0"], errors.DeadlineExceeded)
+    assert [record.getMessage() for record in caplog.records] == ["job failed"]
+
+
+async def test_recovery_rests_while_it_may_not_run() -> None:
+    work = Work()
+    outcomes = await recovering(work, may_run=lambda _job: False).recover()
+    assert isinstance(outcomes["0"], errors.FeatureOff)
+    assert work.runs == 0
+
+
+async def test_recovery_is_poked_whole() -> None:
+    works = [Work(), Work()]
+    loop = recovering(*works)
+    loop.start()
+    loop.poke_recovery()
+    await until(lambda: all(work.ended == 1 for work in works))
+    await loop.stop()
