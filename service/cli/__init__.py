@@ -18,11 +18,7 @@ from service.config import Config, ConfigError, from_environment
 from service.kernel import log as logs
 from service.kernel.log.mask import mask
 
-<<<<<<< Updated upstream
 COMMANDS = (run, features, users, ledger, recover, doctor, stats, explain, migrate, db, seed)
-=======
-COMMANDS = (run, features, users, recover, ledger, doctor, stats, explain, migrate, db, seed)
->>>>>>> Stashed changes
 
 FAILED = 1  # argparse itself exits with 2 where the command line is wrong
 INTERRUPTED = 130  # what shells expect after Ctrl-C
