@@ -29,8 +29,9 @@ Counts = Mapping[str, int]
 JITTER = 0.1
 # Seconds that a stop leaves to the runs under way; platforms kill what has not ended in 30.
 STOP_GRACE_S = 5.0
-# Seconds. Whoever pokes does not know that the last run failed.
-PUT_OFF_S = 1.0
+# Seconds that a job rests, however it is poked: as long as a person does not notice, and longer where it just failed.
+AFTER_RUN_S = 0.25
+AFTER_FAILURE_S = 1.0
 
 log = Log("jobs")
 
@@ -132,13 +133,14 @@ class JobLoop(Generic[C]):
                 async with asyncio.timeout(pause):
                     await poke.wait()
             poke.clear()
-            if not self._stopping.is_set() and isinstance(await self._run_and_tell(job), ServiceError):
-                await self._put_off()
+            if not self._stopping.is_set():
+                failed = isinstance(await self._run_and_tell(job), ServiceError)
+                await self._rest(AFTER_FAILURE_S if failed else AFTER_RUN_S)
 
-    async def _put_off(self) -> None:
-        """What just failed is not tried again at once, however often it is poked."""
+    async def _rest(self, seconds: float) -> None:
+        """However often it is poked, a job does not run at once again: pokes of a busy moment are one."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(PUT_OFF_S):
+            async with asyncio.timeout(seconds):
                 await self._stopping.wait()
 
     def _recovering(self) -> list[Job[C]]:
