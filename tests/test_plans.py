@@ -102,6 +102,9 @@ HOT: list[tuple[str, tuple[object, ...], set[str]]] = [
         {"payments_pkey", "payment_references_pkey", "payment_events_pkey"},
     ),
     ("payments.finish_event", (5, "ignored", "", None, SOON, SOON), {"payment_events_pkey"}),
+    ("payments.claim_untold", ("2000-01-01Z", SOON, 5), {"payments_untold_idx", "payments_pkey"}),
+    ("payments.mark_told", (PAYMENT, SOON), {"payments_pkey"}),
+    ("payments.list_payments_of", (5, 5), {"payments_user_idx"}),
     ("payment_refunds.find_refund", (PAYMENT, "r5", None, 10), {"payment_refunds_payment_idx"}),
     (
         "ledger.post",

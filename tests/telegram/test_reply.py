@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from service.telegram import reply
-from service.telegram.reply import NOTHING, Call, Reply
+from service.telegram.reply import NOTHING, Call, Link, Reply
 
 
 def test_the_first_call_is_the_body_of_the_response() -> None:
@@ -30,6 +30,7 @@ def test_nothing_is_an_empty_body() -> None:
     [
         reply.send(-7, "a\0🎉" * 1000),
         reply.edit(1, 2, "x", reply_markup=reply.inline_keyboard([[("Pay", "pay:1")], []])),
+        reply.send(1, "x", reply_markup=reply.inline_keyboard([[Link("Pay", "https://t.me/$x"), ("Back", "back")]])),
         reply.answer_callback("1"),
         reply.answer_pre_checkout("1"),
         reply.answer_pre_checkout("1", "no"),
@@ -50,3 +51,9 @@ def test_a_checkout_is_refused_with_a_reason_and_granted_without() -> None:
 def test_a_toast_is_optional() -> None:
     assert reply.answer_callback("1").calls[0].params == {"callback_query_id": "1"}
     assert reply.answer_callback("1", "hi").calls[0].params == {"callback_query_id": "1", "text": "hi"}
+
+
+def test_a_button_says_something_or_leads_somewhere() -> None:
+    assert reply.inline_keyboard([[Link("Pay", "https://t.me/$x")], [("Back", "back")]]) == {
+        "inline_keyboard": [[{"text": "Pay", "url": "https://t.me/$x"}], [{"text": "Back", "callback_data": "back"}]]
+    }
