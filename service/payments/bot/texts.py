@@ -54,14 +54,12 @@ OUT_OF_DATE = Text(en="This invoice is out of date: /topup", ru="Этот счё
 ARRIVED = Text(en="{roubles} arrived. Balance: {balance}.", ru="Поступило {roubles}. Баланс: {balance}.")
 
 SUPPORT = Text(
-    en="Something is wrong with a payment? Write to {whom}: the number of the payment, when and how you paid, and "
+    en="Is something wrong with a payment? Write to {whom}. Name the number of the payment, when and how you paid, and "
     "what happened. Money that was taken and did not arrive is found by that number.",
-    ru="Что-то не так с оплатой? Напишите: {whom}. Укажите номер платежа, когда и как вы платили и что случилось. "
+    ru="Что-то не так с оплатой? Контакт: {whom}. Укажите номер платежа, когда и как вы платили и что случилось. "
     "Если деньги списаны и не пришли, по этому номеру их найдут.",
 )
-OWNER = Text(
-    en="the owner of this bot (the contact is in its profile)", ru="владельцу этого бота (контакт в его профиле)"
-)
+OWNER = Text(en="the owner of this bot, who is named in its profile", ru="владелец этого бота, он указан в профиле")
 NO_PAYMENTS_YET = Text(en="You have not paid here yet.", ru="Вы здесь ещё не платили.")
 LAST_PAYMENTS = Text(en="Your last payments:", ru="Ваши последние платежи:")
 STATUSES = {

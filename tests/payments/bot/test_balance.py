@@ -111,4 +111,4 @@ async def test_whom_to_write_to_stands_in_the_catalogue(database_url: str, tmp_p
     catalog.write_text('support = "@some_support"\n')
     async with open_shop(database_url, CATALOG=str(catalog)) as shop:
         await shop.payer.says("/paysupport")
-        await shop.payer.hears("Write to @some_support:")
+        await shop.payer.hears("Write to @some_support. ")
