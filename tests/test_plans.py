@@ -105,6 +105,22 @@ HOT: list[tuple[str, tuple[object, ...], set[str]]] = [
     ("payments.claim_untold", ("2000-01-01Z", SOON, 5), {"payments_untold_idx", "payments_pkey"}),
     ("payments.mark_told", (PAYMENT, SOON), {"payments_pkey"}),
     ("payments.list_payments_of", (5, 5), {"payments_user_idx"}),
+    (
+        "payments.claim_events",
+        (SOON, "10 seconds", "1 hour", ["yookassa"], 20),
+        {"payment_events_due_idx", "payment_events_pkey"},
+    ),
+    (
+        "payments.claim_orders",
+        (SOON, "5 minutes", "1 hour", ["yookassa"], 10),
+        {"payments_open_idx", "payments_pkey"},
+    ),
+    ("payments.is_named", (["yookassa"], ["p5"]), {"payment_references_pkey"}),
+    (
+        "payment_refunds.claim_refunds",
+        (SOON, "5 minutes", "1 hour", ["yookassa"], 10),
+        {"payment_refunds_open_idx", "payment_refunds_pkey"},
+    ),
     ("payment_refunds.find_refund", (PAYMENT, "r5", None, 10), {"payment_refunds_payment_idx"}),
     (
         "ledger.post",
