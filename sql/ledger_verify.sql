@@ -19,6 +19,56 @@ SELECT
     count(*) AS people
 FROM (SELECT user_id FROM balances WHERE user_id > $1 ORDER BY user_id LIMIT $2) AS range;
 
+-- name: compare(after, until, since) :one
+-- Which checks find anything in a range, by one look at each table: sums, and sums of hashes of what must be there.
+WITH booked AS (
+    SELECT
+        user_id,
+        sum(amount_rub) AS amount_rub,
+        sum(coalesce(uuid_hash_extended(payment_id, (amount_rub * 100)::bigint), 1))
+        FILTER (WHERE type = 'topup' AND (payment_id IS NOT NULL OR created_at >= $3)) AS topups,
+        sum(uuid_hash_extended(reservation_id, (-amount_rub * 100)::bigint)) AS captures,
+        sum(-amount_rub * coalesce(uuid_hash_extended(payment_id, 0) % 1000003, 1))
+        FILTER (WHERE refund_id IS NOT NULL OR (type = 'chargeback' AND created_at >= $3)) AS chargebacks
+    FROM payment_transactions
+    WHERE user_id > $1 AND user_id <= $2
+    GROUP BY user_id
+),
+
+settled AS (
+    SELECT
+        user_id,
+        sum(uuid_hash_extended(payment_id, (credit_rub * 100)::bigint)) AS topups,
+        sum(refunded_rub * (uuid_hash_extended(payment_id, 0) % 1000003)) AS chargebacks
+    FROM payments
+    WHERE user_id > $1 AND user_id <= $2 AND status = 'succeeded'
+    GROUP BY user_id
+),
+
+reserved AS (
+    SELECT
+        user_id,
+        sum(amount_rub) FILTER (WHERE status = 'held') AS held_rub,
+        sum(uuid_hash_extended(reservation_id, (captured_rub * 100)::bigint))
+        FILTER (WHERE status = 'captured') AS captures
+    FROM payment_reservations
+    WHERE user_id > $1 AND user_id <= $2 AND status IN ('held', 'captured')
+    GROUP BY user_id
+),
+
+balance AS (SELECT user_id, balance_rub, unbooked_rub FROM balances WHERE user_id > $1 AND user_id <= $2)
+
+SELECT
+    coalesce(bool_or(coalesce(balance.balance_rub, 0) + coalesce(reserved.held_rub, 0)
+            <> coalesce(booked.amount_rub, 0) + coalesce(balance.unbooked_rub, 0)), FALSE) AS sums,
+    coalesce(bool_or(booked.topups IS DISTINCT FROM settled.topups), FALSE) AS topups,
+    coalesce(bool_or(booked.captures IS DISTINCT FROM reserved.captures), FALSE) AS captures,
+    coalesce(bool_or(coalesce(booked.chargebacks, 0) <> coalesce(settled.chargebacks, 0)), FALSE) AS chargebacks
+FROM balance
+FULL JOIN booked ON balance.user_id = booked.user_id
+FULL JOIN settled ON coalesce(balance.user_id, booked.user_id) = settled.user_id
+FULL JOIN reserved ON coalesce(balance.user_id, booked.user_id, settled.user_id) = reserved.user_id;
+
 -- name: verify_sums(after, until, shown) :many
 -- A balance and what is held are the sum of the entries, and of what is not booked yet.
 WITH booked AS (

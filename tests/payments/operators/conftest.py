@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.processors import Market, Till, market, till
+from tests.e2e.processors import Market, Till, market
 from tests.payments.money import BROKEN
 from tests.payments.operators.desk import Desk
 from tests.serving import serving
@@ -34,6 +34,5 @@ async def desk(database_url: str, stands: Market) -> AsyncIterator[Desk]:
 
 
 @pytest.fixture
-async def bot(database_url: str, stands: Market) -> AsyncIterator[Till]:
-    async with till(database_url, stands) as bot:
-        yield bot
+def bot(desk: Desk) -> Till:
+    return Till(desk.served.operations.switchboard.mounted.rooms)
