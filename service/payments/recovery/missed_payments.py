@@ -16,7 +16,7 @@ from service.kernel.database import Connection, Database
 from service.kernel.jobs import Counts
 from service.kernel.log import Log
 from service.payments import callback, inbox
-from service.payments.event import PaymentEvent, Report
+from service.payments.event import PaymentEvent, Report, is_of_refund
 from service.payments.inbox import SQL, Outcome
 from service.payments.providers import Providers
 from service.payments.providers.provider import Provider
@@ -69,7 +69,7 @@ async def _read(rooms: Rooms, provider: Provider) -> Counter[str]:
     async for report in provider.listed(positions.since(provider.name, now)):
         result = await _taken(rooms, report)
         counts[result] += 1
-        if result == "stranger":
+        if result == "stranger" and is_of_refund(report.event):
             strangers.append(report)
     if counts["found"]:
         counts.update([await _taken(rooms, report) for report in strangers])
