@@ -118,9 +118,9 @@ PROCESSORS = (
 
 FEATURES = (
     replace(ledger.FEATURE, routes=operators.OF_LEDGER),
-    operators.review(INBOX),
+    operators.reviewing(INBOX),
     PAYMENTS,
-    operators.writes(PAYMENTS.needs),
+    operators.writing(PAYMENTS.needs),
     TELEGRAM,
     *PROCESSORS,
 )

@@ -16,7 +16,7 @@ OF_PAYMENTS: tuple[HttpRoute, ...] = routes.OF_PAYMENTS
 OF_LEDGER: tuple[HttpRoute, ...] = routes.OF_LEDGER
 
 
-def review(inbox: Need) -> Feature:
+def reviewing(inbox: Need) -> Feature:
     """What processors said and could not be applied."""
     return Feature(
         name="payment_events",
@@ -26,7 +26,7 @@ def review(inbox: Need) -> Feature:
     )
 
 
-def writes(money: Mapping[str, Need]) -> Feature:
+def writing(money: Mapping[str, Need]) -> Feature:
     """Adjustments and refunds, which need a key and the tables of the money."""
     return Feature(
         name="idempotency_keys",
