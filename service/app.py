@@ -234,8 +234,8 @@ async def _recover(app: web.Application) -> AsyncIterator[None]:
     """
     operations = app[ASSEMBLY].operations
     if operations.database.reachable:
-        await operations.jobs.recover(before_doors=True, each_s=RECOVER_EACH_S, in_all_s=RECOVER_IN_ALL_S)
-        operations.jobs.poke_recovery()
+        done = await operations.jobs.recover(before_doors=True, each_s=RECOVER_EACH_S, in_all_s=RECOVER_IN_ALL_S)
+        operations.jobs.poke_recovery(but=done)
     operations.database.when_up(operations.jobs.poke_recovery)
     yield
 

@@ -11,7 +11,7 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -69,10 +69,11 @@ class JobLoop(Generic[C]):
         if (poke := self._pokes.get(name)) is not None:
             poke.set()
 
-    def poke_recovery(self) -> None:
-        """Run every job that recovers now."""
+    def poke_recovery(self, but: Collection[str] = ()) -> None:
+        """Run every job that recovers now, but these."""
         for job in self._recovering():
-            self.poke(job.name)
+            if job.name not in but:
+                self.poke(job.name)
 
     async def recover(
         self, *, before_doors: bool = False, each_s: float | None = None, in_all_s: float | None = None

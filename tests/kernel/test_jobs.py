@@ -263,4 +263,7 @@ async def test_recovery_is_poked_whole() -> None:
     loop.start()
     loop.poke_recovery()
     await until(lambda: all(work.ended == 1 for work in works))
+    loop.poke_recovery(but=["0"])
+    await until(lambda: works[1].ended == 2)
     await loop.stop()
+    assert works[0].runs == 1
