@@ -507,6 +507,20 @@ $$;
 -- Nobody may move money between the sum and the entry.
 LOCK TABLE balances IN SHARE ROW EXCLUSIVE MODE;
 
+-- Who has entries and no balance, for that was lost or never made, has what they add up to.
+INSERT INTO balances (user_id, balance_rub, booked_in)
+SELECT
+    entry.user_id,
+    sum(entry.amount_rub) - coalesce((
+        SELECT sum(held.amount_rub)
+        FROM payment_reservations AS held
+        WHERE held.user_id = entry.user_id AND held.status = 'held'
+    ), 0),
+    'payment_transactions'::regclass::oid
+FROM payment_transactions AS entry
+WHERE NOT EXISTS (SELECT FROM balances WHERE balances.user_id = entry.user_id)
+GROUP BY entry.user_id;
+
 WITH booked AS (
     SELECT user_id, sum(amount_rub) AS amount_rub FROM payment_transactions GROUP BY user_id
 ),
@@ -604,7 +618,7 @@ SELECT
     'apply',
     session_user,
     left('bootstrap.sql'::text, 255),
-    'sha256:35e3b5dc8fa629af122690bcae528a4f4b22c8e15206b1f1fb6cdffa831a9595'::text,
+    'sha256:e282bcdd4fed50d1d19c8cc38e71bccff5fef182b614e4fe2347167149a53bf1'::text,
     applied_at_utc
 FROM marked;
 

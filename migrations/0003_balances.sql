@@ -192,6 +192,20 @@ $$;
 -- Nobody may move money between the sum and the entry.
 LOCK TABLE balances IN SHARE ROW EXCLUSIVE MODE;
 
+-- Who has entries and no balance, for that was lost or never made, has what they add up to.
+INSERT INTO balances (user_id, balance_rub, booked_in)
+SELECT
+    entry.user_id,
+    sum(entry.amount_rub) - coalesce((
+        SELECT sum(held.amount_rub)
+        FROM payment_reservations AS held
+        WHERE held.user_id = entry.user_id AND held.status = 'held'
+    ), 0),
+    'payment_transactions'::regclass::oid
+FROM payment_transactions AS entry
+WHERE NOT EXISTS (SELECT FROM balances WHERE balances.user_id = entry.user_id)
+GROUP BY entry.user_id;
+
 WITH booked AS (
     SELECT user_id, sum(amount_rub) AS amount_rub FROM payment_transactions GROUP BY user_id
 ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import psycopg
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from service.kernel import migrate
 from tests.catalog import schema
 from tests.migrating import EVERYTHING, ROOT, rows, run_psql
+from tests.payments.money import BROKEN
 
 
 @pytest.fixture
@@ -40,7 +42,8 @@ def test_adoption_keeps_every_row(adopted: str) -> None:
     migrate.up(adopted)
     assert rows(adopted, names) == before
     counted = {table: rows(adopted, f"SELECT count(*) FROM {table}")[0][0] for table in TABLES_OF_THE_BOT}
-    assert counted == TABLES_OF_THE_BOT
+    opening = {"payment_transactions": TABLES_OF_THE_BOT["payment_transactions"] + 1}
+    assert counted == TABLES_OF_THE_BOT | opening
 
 
 def test_adoption_reads_times_as_utc(adopted: str) -> None:
@@ -62,12 +65,69 @@ def test_adoption_reads_times_as_utc(adopted: str) -> None:
 TIMES = "SELECT user_id, created_at, updated_at FROM users"
 
 
-def test_an_adopted_users_table_is_like_a_new_one(adopted: str, database_url: str) -> None:
+def test_adopted_tables_are_like_new_ones(adopted: str, database_url: str) -> None:
     migrate.up(adopted)
     mine, new = schema(adopted), schema(database_url)
     assert new <= mine
-    theirs = tuple(table for table in TABLES_OF_THE_BOT if table != "users")
+    theirs = set(TABLES_OF_THE_BOT) - {"users", "balances", "payment_transactions"}
     assert not [line for line in mine - new if not any(table in line for table in theirs)]
+
+
+def test_adopted_money_agrees_to_the_kopek(adopted: str) -> None:
+    """The balance is what people see and spend: what the old ledger does not explain of it is booked, once."""
+    rows(adopted, "INSERT INTO payment_transactions (user_id, amount_rub, type) VALUES (42, 8, 'topup')")
+    before = rows(adopted, "SELECT user_id, coalesce(balance_rub, 0) FROM balances ORDER BY user_id")
+    migrate.up(adopted)
+    kept = rows(adopted, "SELECT user_id, balance_rub FROM balances ORDER BY user_id")
+    assert kept == [(42, Decimal("8.00")), *before], "who had entries alone has what they add up to"
+    entries = rows(adopted, "SELECT user_id, amount_rub, type, reason FROM payment_transactions ORDER BY id")
+    assert entries == [
+        (7_000_000_001, Decimal("99999999.99"), "topup", "bank"),
+        (7_000_000_001, Decimal("-12.50"), "deduction", None),  # it was written without its sign
+        (1004, Decimal("-0.01"), "refund", ""),  # of another sign than the type says, and older than we are
+        (42, Decimal("8.00"), "topup", None),
+        (7_000_000_001, Decimal("12.50"), "adjustment", "opening balance"),
+    ]
+    assert rows(adopted, BROKEN) == []
+    assert run_psql(adopted, "-v", "ON_ERROR_STOP=1", "-f", ROOT / "bootstrap.sql").returncode == 0
+    assert rows(adopted, "SELECT count(*) FROM payment_transactions") == [(5,)]
+
+
+def test_adopted_money_has_its_times_as_utc(adopted: str) -> None:
+    migrate.up(adopted)
+    changed = dict(rows(adopted, "SELECT user_id, created_at FROM payment_transactions WHERE reason IN ('bank', '')"))
+    assert changed == {
+        7_000_000_001: datetime(2025, 1, 1, tzinfo=UTC),
+        1004: datetime(2025, 2, 28, tzinfo=UTC),
+    }
+    assert rows(adopted, "SELECT count(*) FROM payment_transactions WHERE created_at IS NULL") == [(0,)]
+
+
+def test_adopted_numbers_go_on_counting(adopted: str) -> None:
+    """Past the end of a SERIAL, too."""
+    migrate.up(adopted)
+    book = "INSERT INTO payment_transactions (user_id, amount_rub, type) VALUES (1003, 1, 'topup') RETURNING id"
+    last = rows(adopted, "SELECT max(id) FROM payment_transactions")[0][0]
+    assert rows(adopted, book) == [(last + 1,)]
+    sequence = rows(adopted, "SELECT pg_get_serial_sequence('payment_transactions', 'id')")[0][0]
+    rows(adopted, f"SELECT setval('{sequence}', 2147483647)")
+    assert rows(adopted, book) == [(2**31,)]
+
+
+def test_lost_balances_are_what_the_ledger_says(database_url: str) -> None:
+    """Somebody dropped the table: bootstrap.sql makes it again, less what is put aside."""
+    rows(database_url, "INSERT INTO users (user_id) VALUES (1)")
+    rows(database_url, "INSERT INTO payment_transactions (user_id, amount_rub, type) VALUES (1, 50, 'topup')")
+    rows(
+        database_url,
+        "INSERT INTO payment_reservations (reservation_id, user_id, amount_rub, purpose)"
+        " VALUES (gen_random_uuid(), 1, 20, 'work')",
+    )
+    rows(database_url, "DROP TABLE balances")
+    done = run_psql(database_url, "-v", "ON_ERROR_STOP=1", "-f", ROOT / "bootstrap.sql")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert rows(database_url, "SELECT user_id, balance_rub FROM balances") == [(1, Decimal("30.00"))]
+    assert rows(database_url, BROKEN) == []
 
 
 def test_an_adopted_database_takes_new_people(adopted: str) -> None:
@@ -83,7 +143,7 @@ def test_an_adopted_database_takes_new_people(adopted: str) -> None:
 
 def test_adoption_can_be_undone_only_by_leaving_the_table(adopted: str) -> None:
     migrate.up(adopted)
-    with pytest.raises(migrate.MigrationFailed, match="users has rows"):
+    with pytest.raises(migrate.MigrationFailed, match="there are balances or ledger entries"):
         migrate.down(adopted, len(EVERYTHING), confirmed=True)
     assert rows(adopted, "SELECT count(*) FROM users") == [(6,)]
 
