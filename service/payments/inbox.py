@@ -11,6 +11,7 @@ from uuid import UUID
 
 import msgspec
 
+from service.errors import UserMissing
 from service.kernel import queries
 from service.kernel.database import Connection
 from service.payments.event import Report
@@ -20,7 +21,7 @@ EventStatus = Literal["waiting", "applied", "ignored", "review", "closed"]
 # Until the first try of recovery; a poke makes it sooner.
 FIRST_TRY_AFTER = timedelta(seconds=10)
 
-SQL = queries.room("payments")
+SQL = queries.room("payments", violations={"payments_user_known": UserMissing})
 
 
 class Stored(msgspec.Struct, frozen=True):
