@@ -33,6 +33,8 @@ LINKS = (
     ("Features", "/admin/features"),
     ("Tables", "/admin/tables"),
     ("Users", "/admin/users"),
+    ("Payments", "/admin/payments"),
+    ("Payments to review", "/admin/payments/review"),
     ("Parked updates", "/admin/updates/failed"),
     ("Health", "/health"),
     ("Metrics", "/metrics"),
