@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
+from service.errors import Unavailable
 from service.feature import Rooms
 from service.kernel.database import Database
+from service.payments.settle import Settlement
 from tests.payments.money import BROKEN, balance_of, entries_of, order, paid, refunded, rooms_for, settle
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -72,3 +75,44 @@ async def test_a_refund_that_fails_is_given_again(rooms: Rooms, raw: Any) -> Non
     assert await balance_of(raw) == Decimal("150.00")
     assert (await settle(rooms, refunded())).status == "ignored"
     assert [kind for kind, _ in await entries_of(raw)] == ["topup", "chargeback", "adjustment"]
+
+
+class Dying:
+    """A connection whose backend is terminated before its nth statement."""
+
+    def __init__(self, conn: Any, raw: Any, backend: int, statement: int) -> None:
+        self._conn, self._raw, self._backend, self._left = conn, raw, backend, statement
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._conn, name)
+        if name not in ("execute", "fetch", "fetchrow", "fetchval"):
+            return found
+
+        async def run(*args: Any, **more: Any) -> Any:
+            self._left -= 1
+            if self._left == 0:
+                await self._raw.execute("SELECT pg_terminate_backend($1, 2000)", self._backend)
+            return await found(*args, **more)
+
+        return run
+
+
+@pytest.mark.parametrize("statement", range(1, 6))
+@pytest.mark.parametrize("of_refund", [False, True])
+async def test_the_backend_dies(db: Database, rooms: Rooms, raw: Any, statement: int, of_refund: bool) -> None:
+    """Cases 10 and 11: terminated before any statement, nothing of it is left; told again, it is done once."""
+    report = paid(await order(raw))
+    if of_refund:
+        await settle(rooms, report)
+        report = refunded()
+    before = await balance_of(raw)
+    try:
+        async with db.transaction() as conn:
+            backend = await conn.fetchval("SELECT pg_backend_pid()")
+            await rooms.of(Settlement).settle(rooms, Dying(conn, raw, backend, statement), report)
+    except Unavailable:
+        assert await balance_of(raw) == before
+        assert await raw.fetchval("SELECT count(*) FROM payment_events") == of_refund
+    await until(lambda: db.reachable)
+    await settle(rooms, report)
+    assert await balance_of(raw) == Decimal("100.00" if of_refund else "150.00")
