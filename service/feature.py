@@ -117,11 +117,18 @@ class On:
 
 @dataclass(frozen=True, slots=True)
 class Off:
-    """The feature does not work, and why: in words, and as the names of what is missing."""
+    """The feature does not work, and why: in words, and as the names of what is missing.
+
+    Where nothing is missing, it is off by choice: the settings do not ask for it.
+    """
 
     state = "off"
     reason: str
     missing: tuple[str, ...] = ()
+
+    @property
+    def is_chosen(self) -> bool:
+        return not self.missing
 
 
 State = On | Off

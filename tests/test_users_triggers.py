@@ -32,13 +32,17 @@ async def people(raw: asyncpg.Connection) -> asyncpg.Connection:
     return raw
 
 
+# Money keeps people from being thrown away; somebody who is told to may still do it.
+UNGUARDED = "ALTER TABLE payment_transactions DISABLE TRIGGER USER; ALTER TABLE payments DISABLE TRIGGER USER"
+
+
 @pytest.mark.parametrize(
     ("statement", "expected"),
     [
         (f"UPDATE users SET username = 'x' WHERE user_id = {PAYER.user_id}", {str(PAYER.user_id)}),
         ("UPDATE users SET username = 'x'", {str(person.user_id) for person in CAST}),
         (f"DELETE FROM users WHERE user_id = {PAYER.user_id}", {str(PAYER.user_id)}),
-        ("TRUNCATE users", {"*"}),
+        (f"{UNGUARDED}; TRUNCATE users CASCADE", {"*"}),
     ],
 )
 async def test_changed_ids_are_told(people: asyncpg.Connection, statement: str, expected: set[str]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from service import http
-from service.feature import State
+from service.feature import Off, State
 from service.ops.operations import Operations
 
 
@@ -58,10 +58,11 @@ def describe(operations: Operations) -> dict[str, object]:
 
 
 def status(operations: Operations) -> str:
-    """healthy; degraded when a feature is off; unhealthy when hardly anything works."""
+    """healthy; degraded when a feature is off that should be on; unhealthy when hardly anything works."""
     if _what_is_down(operations):
         return "unhealthy"
-    degraded = any(state.state == "off" for state in operations.switchboard.states.values())
+    states = operations.switchboard.states.values()
+    degraded = any(isinstance(state, Off) and not state.is_chosen for state in states)
     return "degraded" if degraded else "healthy"
 
 

@@ -42,7 +42,7 @@ async def test_a_missing_table_degrades(served: Served, raw: asyncpg.Connection)
 
 
 async def test_without_users_nothing_is_ready(served: Served, raw: asyncpg.Connection) -> None:
-    await raw.execute("DROP TABLE users")
+    await raw.execute("DROP TABLE users CASCADE")
     await served.operations.switchboard.refresh()
     assert await served.get("/health/ready") == (503, {"status": "not ready", "reason": "users table missing"})
     status, report = await served.get("/health")

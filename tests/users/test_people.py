@@ -104,13 +104,17 @@ async def test_no_more_are_remembered_than_fit(database_url: str, monkeypatch: p
         assert here.known(29) is not None
 
 
+# Money keeps people from being thrown away; somebody who is told to may still do it.
+UNGUARDED = "ALTER TABLE payment_transactions DISABLE TRIGGER USER; ALTER TABLE payments DISABLE TRIGGER USER"
+
+
 @pytest.mark.parametrize(
     "statement",
     [
         "UPDATE users SET username = 'operator_was_here' WHERE user_id = 7000000001",
         "UPDATE users SET is_active = false",
         "DELETE FROM users WHERE user_id = 7000000001",
-        "TRUNCATE users",
+        f"{UNGUARDED}; TRUNCATE users CASCADE",
         "NOTIFY users_changed, '*'",
         "NOTIFY users_changed, 'what an older version said'",
     ],

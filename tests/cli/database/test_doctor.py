@@ -79,13 +79,15 @@ def test_the_tables_are_looked_at_as_the_service_s_own_user_sees_them(
 
 def test_foreign_keys_alone(command: Command, sql: psycopg.Connection) -> None:
     sql.execute("CREATE TABLE child (user_id bigint CONSTRAINT child_user_id_fkey REFERENCES users)")
-    done = command("doctor", "--fks")
-    assert done.code == 0
-    assert done.lines[1][:4] == ["child", "child_user_id_fkey", "yes", "FOREIGN"]
+    assert _child_of(command("doctor", "--fks"), 0) == ["child", "child_user_id_fkey", "yes", "FOREIGN"]
     sql.execute("ALTER TABLE child DROP CONSTRAINT child_user_id_fkey")
     sql.execute("ALTER TABLE child ADD CONSTRAINT child_user_id_fkey FOREIGN KEY (user_id) REFERENCES users NOT VALID")
-    done = command("doctor", "--fks")
-    assert (done.code, done.lines[1][2]) == (1, "no")
+    assert _child_of(command("doctor", "--fks"), 1)[2] == "no"
+
+
+def _child_of(done: Any, code: int) -> list[str]:
+    assert done.code == code
+    return next(line for line in done.lines if line[0] == "child")[:4]
 
 
 def test_the_indexes_that_migrations_promise_are_there(sql: psycopg.Connection) -> None:
