@@ -7,11 +7,12 @@ answers with 200 is stored; what cannot be stored is a 503, and the processor se
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from aiohttp import hdrs, web
 
 from service.config import Config
-from service.errors import DeadlineExceeded, Invalid, TooLarge, Unavailable, Upstream
+from service.errors import DeadlineExceeded, Invalid, TooLarge, TransactionConflict, Unavailable, Upstream
 from service.feature import HttpRoute, Rooms
 from service.http import LOG_FIELDS, refusal
 from service.kernel.clock import Clock
@@ -27,6 +28,7 @@ from service.payments.settle import Settlement
 # Bytes. The largest callback that was ever seen has 17 KiB.
 BODY_MAX = 256 * 1024
 BODY: web.RequestKey[bytes] = web.RequestKey("body")
+TRIES = 3  # of a transaction that others collide with
 # Jobs that a settlement gives something to do.
 AFTER_SETTLING = ("apply_waiting_events", "tell_payers")
 
@@ -68,13 +70,25 @@ async def take_in(rooms: Rooms, provider: Provider, report: Report) -> Outcome:
 
 
 async def settled(rooms: Rooms, report: Report) -> Outcome:
-    """What became of it, by the door that everything takes. Raises Unavailable."""
-    async with rooms.of(Database).transaction() as conn:
-        outcome = await rooms.of(Settlement).settle(rooms, conn, report)
+    """What became of it, by the door that everything takes. Raises Unavailable, TransactionConflict."""
+    outcome = await _tried(rooms, report)
     if not outcome.repeated:
         for job in AFTER_SETTLING:
             rooms.of(JobLoop).poke(job)
     return outcome
+
+
+async def _tried(rooms: Rooms, report: Report) -> Outcome:
+    """A transaction that collides with another is begun again, whole."""
+    for _ in range(TRIES - 1):
+        with suppress(TransactionConflict):
+            return await _settled_once(rooms, report)
+    return await _settled_once(rooms, report)
+
+
+async def _settled_once(rooms: Rooms, report: Report) -> Outcome:
+    async with rooms.of(Database).transaction() as conn:
+        return await rooms.of(Settlement).settle(rooms, conn, report)
 
 
 async def _known(rooms: Rooms, report: Report) -> Outcome | None:

@@ -21,8 +21,8 @@ from service.sandbox.processors import Callback
 from tests.cast import PAYER, STRANGER
 from tests.e2e.processors import Market, Till, market, till
 from tests.outage import away
-from tests.payments.money import BROKEN, balance_of, entries_of
-from tests.serving import Served, serving
+from tests.payments.money import BROKEN, balance_of, entries_of, order
+from tests.serving import Served, message, serving
 
 PROCESSORS = ("yookassa", "stripe", "polar")
 SIGNED = ("stripe", "polar")
@@ -443,6 +443,71 @@ async def test_money_for_nothing_that_we_know_waits(
     assert await post(shop, provider, told.body, told.headers()) == (200, b"")
     assert await events(raw) == [("waiting", "no payment of ours is known by these names")]
     assert await balance_of(raw, payment.user_id) == 0
+
+
+# An effect that collides with somebody else's, as often as the sequence is told.
+COLLIDES = """
+CREATE SEQUENCE collisions;
+CREATE FUNCTION collide() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF nextval('collisions') <= {times} THEN
+        RAISE EXCEPTION 'somebody was first' USING ERRCODE = '{sqlstate}';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER collide BEFORE INSERT ON payment_effects FOR EACH ROW EXECUTE FUNCTION collide();
+"""
+
+
+@pytest.mark.parametrize("sqlstate", ["40P01", "40001"], ids=["deadlock", "serialization failure"])
+@pytest.mark.parametrize(("times", "status"), [(2, 200), (3, 503)])
+async def test_a_transaction_that_collides_is_tried_again_and_not_for_ever(
+    shop: Served, stands: Market, bot: Till, raw: Any, sqlstate: str, times: int, status: int
+) -> None:
+    """Case 12: the whole transaction, three times; then it is for the processor to send it again."""
+    payment, told = await bought(bot, stands, "stripe")
+    await raw.execute(COLLIDES.format(times=times, sqlstate=sqlstate))
+    async with shop.http.post(shop.base + told.path, data=told.body, headers=told.headers()) as response:
+        assert response.status == status
+        assert ("Retry-After" in response.headers) is (status == 503)
+    assert await balance_of(raw) == (payment.credit_rub if status == 200 else 0)
+    assert await post(shop, "stripe", told.body, told.headers()) == (200, b"")
+    assert await entries_of(raw) == [("topup", payment.credit_rub)]
+
+
+@pytest.mark.parametrize("first", ["telegram", "yookassa"])
+async def test_a_card_in_telegram_that_yookassa_tells_of_as_well_is_one_credit(
+    database_url: str, stands: Market, raw: Any, first: str
+) -> None:
+    """Case 3: the same money by two channels, whichever is first."""
+    yookassa_id = "3086206f-000f-5000-8000-1e653030dc24"
+    payment_id = await order(raw, provider="telegram_cards", test=True)
+    truth = {
+        "id": yookassa_id,
+        "status": "succeeded",
+        "paid": True,
+        "amount": {"value": "150.00", "currency": "RUB"},
+        "recipient": {"account_id": "100500", "gateway_id": "1"},
+        "test": True,
+        "metadata": {},
+    }
+    stands.processors.yookassa.payments[yookassa_id] = truth
+    fact = {"currency": "RUB", "total_amount": 15000, "invoice_payload": str(payment_id)}
+    charges = {"telegram_payment_charge_id": "tg-charge", "provider_payment_charge_id": yookassa_id}
+    update = message(PAYER, "")
+    del update["message"]["text"]
+    update["message"]["successful_payment"] = fact | charges
+    note = {"type": "notification", "event": "payment.succeeded", "object": truth}
+    async with serving(database_url, **stands.settings, TELEGRAM_PROVIDER_TOKEN="1:TEST:2") as shop:
+        for turn in range(4):
+            if (turn % 2 == 0) == (first == "telegram"):
+                assert (await shop.post(update))[0] == 200
+            else:
+                assert await send(shop, stands, "yookassa", note) == (200, b"")
+        await raw.execute("UPDATE payment_events SET due_at = now() WHERE status = 'waiting'")
+        await shop.operations.jobs.recover()
+    assert await entries_of(raw) == [("topup", Decimal("150.00"))]
+    assert {status for status, _ in await events(raw)} == {"applied", "ignored"}
 
 
 # Anything that JSON can say, with the words that matter in places where they do not belong.
