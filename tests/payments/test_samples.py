@@ -256,6 +256,34 @@ async def test_a_dispute_of_a_sample_takes_its_payment_and_gives_it_back(
     assert await balance_of(raw) == DISPUTED.money.amount
 
 
+async def test_subscriptions_are_kept_and_have_no_effect(shop: Served, stands: Market, raw: Any) -> None:
+    """Case 49: of two events the older one may come last, and a cancellation may be for the end of a period.
+
+    Case 50: a period may be told in seconds, or as text with Z or an offset. Nothing is sold by subscription yet: each
+    is stored whole, under a name of its own, and ignored.
+    """
+    polar = dict(read("polar"))["zapier.subscription.json"]
+    stripe = dict(read("stripe"))["djstripe.subscription_sub_fakefakefakefakefake0001.json"]
+    told = [
+        Delivery("polar", json.dumps({"type": name, "data": polar | changes}).encode(), 200)
+        for name, changes in (
+            ("subscription.active", {"modified_at": "2026-11-20T12:00:00Z"}),
+            ("subscription.canceled", {"modified_at": "2026-11-20T15:00:00+03:00", "cancel_at_period_end": True}),
+            ("subscription.updated", {"modified_at": "2026-11-19T12:00:00Z", "status": "past_due"}),
+            ("subscription.revoked", {"modified_at": None, "status": "canceled"}),
+        )
+    ]
+    for number, period_end in enumerate((1_800_000_000, "1800000000", "2027-01-15T08:00:00Z", None)):
+        event = {"id": f"evt_{number}", "object": "event", "livemode": False, "type": "customer.subscription.updated"}
+        body = event | {"data": {"object": stripe | {"current_period_end": period_end}}}
+        told.append(Delivery("stripe", json.dumps(body).encode(), 200))
+    await deliver(shop, stands, told * 2)
+    rows = await raw.fetch("SELECT status, reason, body FROM payment_events")
+    assert {(row["status"], row["reason"]) for row in rows} == {("ignored", "subscriptions are not sold yet")}
+    assert sorted(row["body"] for row in rows) == sorted(one.body for one in told)
+    assert await raw.fetch("SELECT FROM balances") == []
+
+
 def of_telegram() -> list[Any]:
     """The messages of the samples as updates of one person."""
     updates = []
