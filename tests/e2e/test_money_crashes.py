@@ -314,7 +314,7 @@ async def test_killed_at_any_step_of_recovery(
     for turn, step in strides():
         payment = await work_for(job, bot, stands, raw)
         died = await nursery.ran(job, step, "recover") == KILLED
-        assert await raw.fetch(BROKEN) == [], step
+        assert await raw.fetch(BROKEN) == [], (turn, step)
         await raw.execute(LATER)
         assert await nursery.ran("", 0, "recover") == 0
         row = await raw.fetchrow("SELECT * FROM payments WHERE payment_id = $1", payment.payment_id)
