@@ -32,7 +32,7 @@ bench: $(VENV)/ready  ## measure beside the bare framework; minutes
 	$(BIN)/python -m benchmarks
 
 chaos: $(VENV)/ready  ## the long forms of the tests under fire; ten minutes
-	CHAOS=long $(BIN)/python -m pytest -n 0 tests/chaos
+	CHAOS=long $(BIN)/python -m pytest -n 0 tests/chaos tests/payments/test_machine.py tests/payments/test_refunds.py
 
 migration: $(VENV)/ready  ## make migration NAME=what: the files of the next one
 	@$(BIN)/python -m service migrate new $(NAME)

@@ -225,9 +225,17 @@ FROM released;
 
 -- name: prolong(reservation_ids, expires_at) :exec
 -- Whoever these are for is alive and at work.
+WITH alive AS (
+    SELECT reservation_id FROM payment_reservations
+    WHERE reservation_id = any($1::uuid[]) AND status = 'held' AND expires_at < $2
+    ORDER BY reservation_id
+    FOR UPDATE
+)
+
 UPDATE payment_reservations
 SET expires_at = $2
-WHERE reservation_id = any($1::uuid[]) AND status = 'held' AND expires_at < $2;
+FROM alive
+WHERE payment_reservations.reservation_id = alive.reservation_id;
 
 -- name: expire(now, batch) :value
 -- Give back what nobody captured in its time; how many reservations that were.
