@@ -9,6 +9,7 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 TESTS = Path(__file__).parent
@@ -77,6 +78,7 @@ def numbers(docstring: str) -> Iterator[int]:
             yield from range(int(first), int(last or first) + 1)
 
 
+@cache
 def named() -> dict[int, list[str]]:
     """Which tests name which case."""
     tests = defaultdict(list)

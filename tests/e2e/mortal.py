@@ -81,7 +81,10 @@ def prepare() -> None:
     async def run(loop: Any, job: Any) -> Any:
         if job.name == os.environ["CRASH_IN"]:
             counts()
-        return await run_now(loop, job)
+        try:
+            return await run_now(loop, job)
+        finally:
+            steps.set(None)
 
     http._answered, JobLoop.run_now = answer, run
 
