@@ -274,6 +274,21 @@ async def test_while_yookassa_is_down_a_notification_is_only_a_hint(
     assert await entries_of(raw) == [("topup", payment.credit_rub)]
 
 
+async def test_recovery_asks_about_the_hints_that_were_kept(shop: Served, stands: Market, bot: Till, raw: Any) -> None:
+    """Case 13: what is true of them has its effect without another notification. Case 17: what is forged has none."""
+    payment, told = await bought(bot, stands, "yookassa")
+    forged = told.json
+    forged["object"]["id"] = "3086206f-000f-5000-8000-1e653030dc24"
+    stands.processors.faults.fail("yookassa GET /payments/{id}", times=2)
+    assert code(await post(shop, "yookassa", told.body))[0] == 503
+    assert code(await send(shop, stands, "yookassa", forged))[0] == 503
+    assert await events(raw) == [("waiting", "")] * 2
+    await raw.execute("UPDATE payment_events SET due_at = now()")
+    await shop.operations.jobs.recover()
+    assert await entries_of(raw) == [("topup", payment.credit_rub)]
+    assert "waiting" not in [status for status, _ in await events(raw)]
+
+
 async def test_a_yookassa_that_hangs_is_not_waited_for_longer_than_a_door_may(
     shop: Served, stands: Market, bot: Till, raw: Any
 ) -> None:
