@@ -105,3 +105,16 @@ async def drips(writer: asyncio.StreamWriter, drip: bytes) -> None:
             writer.write(drip)
             await writer.drain()
             await asyncio.sleep(0.05)
+
+
+async def test_what_is_no_http_is_no_error_of_ours(start: Start, database_url: str) -> None:
+    """Nobody who can reach the port can fill the log with errors; `start` looks for them at the end."""
+    process = await start(database_url)
+    parts = urlsplit(process.base)
+    head = b"POST /payments/polar HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Encoding: "
+    for sent in (b"garbage\r\n\r\n", head + b"gzip\r\n\r\nhello", head + b"br\r\n\r\nhello"):
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        writer.write(sent)
+        assert (await reader.readline()).split()[1] in (b"400", b"415", b"503")
+        writer.close()
+    assert await process.is_ready()

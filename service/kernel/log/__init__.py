@@ -21,6 +21,8 @@ __all__ = ["Log", "RateLimited", "configure", "flush", "hide", "request_id"]
 GATHER_S = 0.05  # lines of this long share one write; nobody reads a log faster
 STOP_S = 1.0  # how long a stopping process waits for a reader that has fallen behind
 THIRD_PARTIES = ("aiohttp", "asyncio", "asyncpg", "yoyo")  # their INFO is about themselves
+# What a stranger sends that is no HTTP, or cannot be unpacked; our own handlers let nothing through to it.
+STRANGERS = "aiohttp.server"
 MOST_KEYS = 1000  # of a RateLimited; keys are written in the code, so this is never reached in earnest
 
 LINES: dict[str, Callable[[logging.LogRecord], str]] = {"json": json_line, "text": text_line}
@@ -164,6 +166,7 @@ def configure(level: str = "INFO", line_format: Literal["json", "text"] = "text"
     quiet = root.level if root.level <= logging.DEBUG else max(root.level, logging.WARNING)
     for name in THIRD_PARTIES:
         logging.getLogger(name).setLevel(quiet)
+    logging.getLogger(STRANGERS).setLevel(logging.CRITICAL if quiet > logging.DEBUG else quiet)
     logging.captureWarnings(True)
 
 
