@@ -22,7 +22,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -91,7 +91,7 @@ class Room:
         statement = self._declare(name, "one", row)
 
         async def run(conn: Connection, **values: Any) -> R | None:
-            record = await self._run(statement, conn, conn.fetchrow, values)
+            record = await self._run(statement, conn, conn.fetchrow, *statement.arguments(values))
             return None if record is None else row(*record)
 
         return run
@@ -100,7 +100,9 @@ class Room:
         statement = self._declare(name, "many", row)
 
         async def run(conn: Connection, **values: Any) -> list[R]:
-            return [row(*record) for record in await self._run(statement, conn, conn.fetch, values)]
+            return [
+                row(*record) for record in await self._run(statement, conn, conn.fetch, *statement.arguments(values))
+            ]
 
         return run
 
@@ -109,7 +111,7 @@ class Room:
         statement = self._declare(name, "value", kind)
 
         async def run(conn: Connection, **values: Any) -> R:
-            found: R = await self._run(statement, conn, conn.fetchval, values)
+            found: R = await self._run(statement, conn, conn.fetchval, *statement.arguments(values))
             return found
 
         return run
@@ -118,9 +120,22 @@ class Room:
         statement = self._declare(name, "exec", int)
 
         async def run(conn: Connection, **values: Any) -> int:
-            tag: str = await self._run(statement, conn, conn.execute, values)
+            tag: str = await self._run(statement, conn, conn.execute, *statement.arguments(values))
             touched = tag.rpartition(" ")[2]
             return int(touched) if touched.isdecimal() else 0  # a tag such as LOCK TABLE counts nothing
+
+        return run
+
+    def each(self, name: str) -> Callable[[Connection, Sequence[Mapping[str, Any]]], Awaitable[list[Any]]]:
+        """A declared query for many sets of values in one round trip; all their rows, in the order of the sets."""
+        statement, row = self.statements[name], self.declared[name]
+
+        async def run(conn: Connection, many: Sequence[Mapping[str, Any]]) -> list[Any]:
+            if statement.shape == "exec":
+                await self._run(statement, conn, conn.executemany, [statement.arguments(values) for values in many])
+                return []
+            sets = [statement.arguments(values) for values in many]
+            return [row(*record) for record in await self._run(statement, conn, conn.fetchmany, sets)]
 
         return run
 
@@ -132,11 +147,11 @@ class Room:
         statement = self._declare(name, "value", str)
 
         async def run(conn: Connection, **values: Any) -> list[R] | None:
-            text = await self._run(statement, conn, conn.fetchval, values)
+            text = await self._run(statement, conn, conn.fetchval, *statement.arguments(values))
             if text is None:
                 return None
             written = replace(statement, text=text, parameters=())
-            return [row(*record) for record in await self._run(written, conn, conn.fetch, {})]
+            return [row(*record) for record in await self._run(written, conn, conn.fetch)]
 
         return run
 
@@ -150,11 +165,11 @@ class Room:
         return statement
 
     async def _run(
-        self, statement: Statement, conn: Connection, method: Callable[..., Awaitable[Any]], values: Mapping[str, Any]
+        self, statement: Statement, conn: Connection, method: Callable[..., Awaitable[Any]], *arguments: Any
     ) -> Any:
         started = time.perf_counter()
         try:
-            return await method(statement.text, *statement.arguments(values))
+            return await method(statement.text, *arguments)
         except Exception as error:
             raised = translate(error, self.violations)
             if raised is error:

@@ -14,6 +14,7 @@ from service.feature import Feature, HttpRoute, Menu, Offer, owns
 from service.payments import callback, ledger, operators, recovery, wallet
 from service.payments.bot import balance, checkout, notices, support, texts, topup
 from service.payments.bot import callback as back
+from service.payments.callback import Till
 from service.payments.providers import Providers, opened, polar, stripe, yookassa
 from service.payments.settle import Settlement, SettlementInTables
 from service.telegram.router import Router
@@ -92,6 +93,7 @@ PAYMENTS = Feature(
     offers=(
         Offer(Settlement, lambda _: SettlementInTables(), lambda _: Settlement()),
         Offer(Providers, opened, opened),
+        Offer(Till, Till.opened, Till.opened),
         recovery.OFFER,
     ),
 )

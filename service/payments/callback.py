@@ -7,15 +7,17 @@ answers with 200 is stored; what cannot be stored is a 503, and the processor se
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 
 from aiohttp import hdrs, web
 
 from service.config import Config
-from service.errors import DeadlineExceeded, Invalid, TooLarge, TransactionConflict, Unavailable, Upstream
+from service.errors import DeadlineExceeded, Invalid, TooLarge, TransactionConflict, Unavailable, Upstream, UserMissing
 from service.feature import HttpRoute, Rooms
 from service.http import LOG_FIELDS, refusal
 from service.kernel.clock import Clock
+from service.kernel.coalesce import Coalesced
 from service.kernel.database import Database
 from service.kernel.jobs import JobLoop
 from service.payments import inbox
@@ -23,12 +25,13 @@ from service.payments.event import Report
 from service.payments.inbox import Outcome
 from service.payments.providers import Providers
 from service.payments.providers.provider import Provider
-from service.payments.settle import Settlement
+from service.payments.settle import Entangled, Settlement, is_plain
 
 # Bytes. The largest callback that was ever seen has 17 KiB.
 BODY_MAX = 256 * 1024
 BODY: web.RequestKey[bytes] = web.RequestKey("body")
 TRIES = 3  # of a transaction that others collide with
+Told = tuple[Rooms, Report]
 # Jobs that a settlement gives something to do.
 AFTER_SETTLING = ("apply_waiting_events", "tell_payers")
 
@@ -66,12 +69,58 @@ async def take_in(rooms: Rooms, provider: Provider, report: Report) -> Outcome:
         if known := await _known(rooms, report):
             return known
         report = await _confirmed(rooms, provider, report)
+    if is_plain(report.event):
+        return _after(rooms, await rooms.of(Till).settle(rooms, report))
     return await settled(rooms, report)
 
 
 async def settled(rooms: Rooms, report: Report) -> Outcome:
     """What became of it, by the door that everything takes. Raises Unavailable, TransactionConflict."""
-    outcome = await _tried(rooms, report)
+    return _after(rooms, await _tried(rooms, report))
+
+
+class Till:
+    """Settles payments that are told of at the same moment in one transaction, and a lone one in its own."""
+
+    def __init__(self, deadline_s: float) -> None:
+        self._settle: Coalesced[Told, Outcome | Exception] = Coalesced(_settle_all, deadline_s=deadline_s)
+
+    @staticmethod
+    def opened(rooms: Rooms) -> Till:
+        return Till(rooms.of(Config).door_timeout)
+
+    async def settle(self, rooms: Rooms, report: Report) -> Outcome:
+        """As `settled`."""
+        outcome = await self._settle((rooms, report))
+        if not isinstance(outcome, Outcome):
+            raise outcome or Unavailable()
+        return outcome
+
+
+async def _settle_all(told: Sequence[Told]) -> dict[Told, Outcome | Exception]:
+    """All together, or where they are not that plain, each on its own: an error is its own caller's."""
+    if len(told) > 1:
+        with suppress(Entangled, TransactionConflict, UserMissing):
+            return await _settled_together(told)
+    outcomes = await asyncio.gather(*(_alone(rooms, report) for rooms, report in told))
+    return dict(zip(told, outcomes, strict=True))
+
+
+async def _alone(rooms: Rooms, report: Report) -> Outcome | Exception:
+    try:
+        return await _tried(rooms, report)
+    except Exception as error:  # for its own caller, who raises it
+        return error
+
+
+async def _settled_together(told: Sequence[Told]) -> dict[Told, Outcome | Exception]:
+    rooms = told[-1][0]
+    async with rooms.of(Database).transaction() as conn:
+        outcomes = await rooms.of(Settlement).settle_together(rooms, conn, [report for _, report in told])
+    return dict(zip(told, outcomes, strict=True))
+
+
+def _after(rooms: Rooms, outcome: Outcome) -> Outcome:
     if not outcome.repeated:
         for job in AFTER_SETTLING:
             rooms.of(JobLoop).poke(job)

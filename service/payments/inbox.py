@@ -5,6 +5,7 @@ It knows payment_events and when one is to be tried again; it knows nothing of w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Literal, cast
 from uuid import UUID
@@ -52,6 +53,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 _store_event = SQL.one("store_event", Stored)
+_store_each = SQL.each("store_event")
 _finish_event = SQL.exec("finish_event")
 _get_event_status = SQL.value("get_event_status", str)
 
@@ -63,18 +65,26 @@ async def status_of(conn: Connection, provider: str, delivery_key: str) -> Event
 
 async def store(conn: Connection, report: Report, now: datetime) -> Stored:
     """Keep an event, or count the repeat of a known one. Waits for whoever handles the same at this moment."""
-    event = report.event
-    stored = await _store_event(
-        conn,
-        provider=event.provider,
-        delivery_key=event.delivery_key,
-        name=event.name,
-        reference=event.references[0][1] if event.references else None,
-        body=report.body,
-        now=now,
-    )
+    stored = await _store_event(conn, **_columns(report, now))
     assert stored is not None, "an upsert always answers"
     return stored
+
+
+async def store_each(conn: Connection, reports: Sequence[Report], now: datetime) -> list[Stored]:
+    """The same for many, in one round trip."""
+    return await _store_each(conn, [_columns(report, now) for report in reports])
+
+
+def _columns(report: Report, now: datetime) -> dict[str, object]:
+    event = report.event
+    return {
+        "provider": event.provider,
+        "delivery_key": event.delivery_key,
+        "name": event.name,
+        "reference": event.references[0][1] if event.references else None,
+        "body": report.body,
+        "now": now,
+    }
 
 
 async def finish(conn: Connection, event_id: int, outcome: Outcome, now: datetime) -> None:

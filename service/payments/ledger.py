@@ -114,6 +114,8 @@ SQL = queries.room(
 )
 _post = SQL.one("post", _Posted)
 _post_unbooked = SQL.one("post_unbooked", _Posted)
+_post_each = SQL.each("post")
+_post_each_unbooked = SQL.each("post_unbooked")
 _capture = SQL.one("capture", Reservation)
 _capture_unbooked = SQL.one("capture_unbooked", Reservation)
 _get_balance = SQL.one("get_balance", Balance)
@@ -147,6 +149,12 @@ class Ledger:
         """A person's history as `list_entries` tells it; None where there is no book to read it from."""
         return None
 
+    async def post_each(self, conn: Connection, postings: Sequence[Posting]) -> list[Decimal | None]:
+        """The same for many, in one round trip."""
+        columns = ("effect_key", "user_id", "amount_rub", "may_owe")
+        rows = [{name: getattr(posting, name) for name in columns} for posting in postings]
+        return [_after(posted) for posted in await _post_each_unbooked(conn, rows)]
+
     async def capture(self, conn: Connection, spending: Spending, now: datetime) -> Reservation | None:
         """The reservation, captured; None where it is not held, is held no longer, or is smaller."""
         return await _capture_unbooked(
@@ -164,6 +172,10 @@ class LedgerInTable(Ledger):
         self, conn: Connection, user_id: int, *, after: tuple[datetime, int], page: int
     ) -> Sequence[Entry] | None:
         return await list_entries(conn, user_id, after=after, page=page)
+
+    async def post_each(self, conn: Connection, postings: Sequence[Posting]) -> list[Decimal | None]:
+        rows = [msgspec.structs.asdict(posting) for posting in postings]
+        return [_after(posted) for posted in await _post_each(conn, rows)]
 
     async def capture(self, conn: Connection, spending: Spending, now: datetime) -> Reservation | None:
         return await _capture(conn, now=now, **msgspec.structs.asdict(spending))

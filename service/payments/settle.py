@@ -6,6 +6,7 @@ call anybody while that is open; what is legal is decided in event.py, and how m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import uuid5
 
@@ -24,10 +25,16 @@ from service.payments.ledger import Ledger, Posting
 SQL = inbox.SQL
 _lock_payments = SQL.many("lock_payments", Payment)
 _move_payment = SQL.exec("move_payment")
+_lock_each = SQL.each("lock_payments")
+_move_each = SQL.each("move_payment")
 _hold_for_review = SQL.exec("hold_for_review")
 _repeat_payment = SQL.one("repeat_payment", Payment)
 
 log = Log("payments")
+
+
+class Entangled(Exception):
+    """Some of these have to do with each other, or one is not plain: they must be settled one by one."""
 
 
 class _Case(msgspec.Struct, frozen=True):
@@ -66,12 +73,36 @@ class Settlement:
         metrics.PAYMENT_EVENTS.labels(report.event.provider, report.event.change, outcome.status).inc()
         return outcome
 
+    async def settle_together(self, rooms: Rooms, conn: Connection, reports: Sequence[Report]) -> list[Outcome]:
+        """Many plain ones at once. Raises Entangled: then nothing must be committed, and each is settled alone."""
+        raise Entangled
+
     async def _apply(self, case: _Case, event: PaymentEvent) -> Outcome:
         return Outcome("waiting", "the tables of the money are missing")
 
 
 class SettlementInTables(Settlement):
     """Payments, their refunds, and the ledger."""
+
+    async def settle_together(self, rooms: Rooms, conn: Connection, reports: Sequence[Report]) -> list[Outcome]:
+        """The statements and decisions of `settle`, each statement once for all: orders of ours, told of for the first
+        time, whose payment is as it should be. In the order of keys, so that two of these do not wait for each other.
+        """
+        now, ledger = rooms.of(Clock).now(), rooms.of(Ledger)
+        by_key = sorted(reports, key=lambda report: report.event.delivery_key)
+        stored = dict(zip(by_key, await inbox.store_each(conn, by_key, now), strict=True))
+        by_order = sorted(reports, key=lambda report: str(report.event.order_id))
+        pairs = _each_with_its_own(by_order, await _lock_each(conn, [_meant(report.event) for report in by_order]))
+        if any(one.is_done or one.deliveries > 1 for one in stored.values()) or not all(map(_is_due, pairs)):
+            raise Entangled
+        postings = [_topup(report.event, payment) for report, payment in pairs]
+        if None in await ledger.post_each(conn, sorted(postings, key=lambda posting: posting.user_id)):
+            raise Entangled
+        moves = [_moved(report.event, payment, "succeeded", now, stored[report].id) for report, payment in pairs]
+        await _move_each(conn, moves)
+        for report in reports:
+            metrics.PAYMENT_EVENTS.labels(report.event.provider, report.event.change, "applied").inc()
+        return [Outcome("applied", "", report.event.order_id) for report in reports]
 
     async def _apply(self, case: _Case, event: PaymentEvent) -> Outcome:
         if event.change == "nothing":
@@ -96,8 +127,7 @@ class SettlementInTables(Settlement):
 
 async def _payment_of(case: _Case, event: PaymentEvent) -> Payment | None:
     """The payment that is meant, locked: by the processor's names for it, else by ours."""
-    providers, references = _columns(event)
-    found = await _lock_payments(case.conn, payment_id=event.order_id, providers=providers, refs=references)
+    found = await _lock_payments(case.conn, **_meant(event))
     if not found:
         return None
     payment = found[0]  # by name, where there is such a one
@@ -125,23 +155,17 @@ async def _pay(case: _Case, event: PaymentEvent, payment: Payment) -> Move | Ref
         return step
     if step.status == "succeeded" and not await _credit(case, event, payment):
         return Refusal("ignored", "this money was credited already")
-    providers, references = _columns(event)
-    await _move_payment(
-        case.conn,
-        payment_id=payment.payment_id,
-        status=step.status,
-        provider_payment_id=references[0] if providers and providers[0] == payment.provider else None,
-        now=case.now,
-        providers=providers,
-        refs=references,
-        event_id=case.event_id,
-    )
+    await _move_payment(case.conn, **_moved(event, payment, step.status, case.now, case.event_id))
     return step
 
 
 async def _credit(case: _Case, event: PaymentEvent, payment: Payment) -> bool:
+    return await case.ledger.post(case.conn, _topup(event, payment)) is not None
+
+
+def _topup(event: PaymentEvent, payment: Payment) -> Posting:
     assert event.effect_key is not None, "money that moved has a name"
-    posting = Posting(
+    return Posting(
         effect_key=event.effect_key,
         user_id=payment.user_id,
         amount_rub=payment.credit_rub,
@@ -149,7 +173,41 @@ async def _credit(case: _Case, event: PaymentEvent, payment: Payment) -> bool:
         reason=f"{payment.provider}: {payment.money}",
         payment_id=payment.payment_id,
     )
-    return await case.ledger.post(case.conn, posting) is not None
+
+
+def is_plain(event: PaymentEvent) -> bool:
+    """An order of ours was paid: what may be settled together with others."""
+    return event.change == "paid" and event.order_id is not None and not event.repeatable
+
+
+def _each_with_its_own(reports: Sequence[Report], found: Sequence[Payment]) -> list[tuple[Report, Payment]]:
+    """Raises Entangled unless each means one payment, by our id and by every name."""
+    if [payment.payment_id for payment in found] != [report.event.order_id for report in reports]:
+        raise Entangled
+    return list(zip(reports, found, strict=True))
+
+
+def _is_due(pair: tuple[Report, Payment]) -> bool:
+    report, payment = pair
+    return payment.provider == report.event.provider and isinstance(payment_step(report.event, payment), Move)
+
+
+def _meant(event: PaymentEvent) -> dict[str, object]:
+    providers, references = _columns(event)
+    return {"payment_id": event.order_id, "providers": providers, "refs": references}
+
+
+def _moved(event: PaymentEvent, payment: Payment, status: str, now: datetime, event_id: int) -> dict[str, object]:
+    providers, references = _columns(event)
+    return {
+        "payment_id": payment.payment_id,
+        "status": status,
+        "provider_payment_id": references[0] if providers and providers[0] == payment.provider else None,
+        "now": now,
+        "providers": providers,
+        "refs": references,
+        "event_id": event_id,
+    }
 
 
 def _columns(event: PaymentEvent) -> tuple[list[str], list[str]]:

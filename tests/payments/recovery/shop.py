@@ -20,6 +20,7 @@ from service.payments.event import Payment, Refund, Report
 from service.payments.providers.provider import Created
 from service.text import Language, Text
 from tests.payments.money import Noon
+from tests.waiting import until
 
 numbers = itertools.count(1)
 STEP_S = 0.0005
@@ -100,7 +101,14 @@ class FakeShop:
             yield report
 
 
-async def cancelled_ever_later(run: Callable[[], Coroutine[Any, Any, Any]], clock: Noon | Moving) -> int:
+# Whoever was cancelled holds his locks until the server has noticed; a run that comes before would find nothing due.
+AT_WORK = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle' AND backend_type = 'client backend'
+"""
+
+
+async def cancelled_ever_later(run: Callable[[], Coroutine[Any, Any, Any]], clock: Noon | Moving, raw: Any) -> int:
     """Begin it again and again, two hours apart, and cancel it later each time until it ends; how often it did not."""
     for number in itertools.count():
         task = asyncio.create_task(run())
@@ -110,8 +118,13 @@ async def cancelled_ever_later(run: Callable[[], Coroutine[Any, Any, Any]], cloc
             return number
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        await until(lambda: _nobody_at_work(raw))
         clock.forward(hours=2)
     raise AssertionError
+
+
+async def _nobody_at_work(raw: Any) -> bool:
+    return await raw.fetchval(AT_WORK) == 0
 
 
 async def keep(rooms: Rooms, report: Report) -> None:

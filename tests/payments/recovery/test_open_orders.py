@@ -267,9 +267,9 @@ async def test_killed_at_any_moment_it_is_credited_once(faked: Rooms, shop: Fake
     payment_id = await open_order(raw, status="creating", expires_at=DUE + timedelta(days=365))
     await raw.execute("UPDATE payments SET created_at = now() + interval '300 days'")
     shop.answers |= {"create": Created("p1", "https://example.org"), "look_up": [paid(payment_id)]}
-    assert await cancelled_ever_later(lambda: settle_open_orders(faked), noon) > 2
+    assert await cancelled_ever_later(lambda: settle_open_orders(faked), noon, raw) > 2
     noon.forward(hours=2)
-    assert await cancelled_ever_later(lambda: settle_open_orders(faked), noon) >= 0
+    assert await cancelled_ever_later(lambda: settle_open_orders(faked), noon, raw) >= 0
     noon.forward(hours=2)
     await settle_open_orders(faked)
     assert await entries_of(raw) == [("topup", Decimal("150.00"))]

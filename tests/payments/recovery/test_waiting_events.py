@@ -201,7 +201,7 @@ async def test_a_clock_that_jumps_back(faked: Rooms, shop: FakeShop, noon: Noon,
 async def test_killed_at_any_moment_it_is_applied_once(faked: Rooms, shop: FakeShop, noon: Noon, raw: Any) -> None:
     """Case 10: a run that is cancelled a little later each time, until one ends by itself, leaves nothing half done."""
     await keep(faked, shop.says(paid(await order(raw))))
-    cancelled = await cancelled_ever_later(lambda: apply_waiting_events(faked), noon)
+    cancelled = await cancelled_ever_later(lambda: apply_waiting_events(faked), noon, raw)
     assert cancelled > 5
     noon.forward(hours=2)
     await apply_waiting_events(faked)
