@@ -303,7 +303,7 @@ unexplained AS (
     SELECT user_id FROM foreseen
 )
 
-SELECT array_agg(user_id ORDER BY user_id) AS user_ids
+SELECT coalesce(array_agg(user_id ORDER BY user_id), '{}'::bigint[]) AS user_ids
 FROM unexplained;
 
 -- name: lock_balances(user_ids) :value

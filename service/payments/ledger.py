@@ -120,7 +120,7 @@ _capture = SQL.one("capture", Reservation)
 _capture_unbooked = SQL.one("capture_unbooked", Reservation)
 _get_balance = SQL.one("get_balance", Balance)
 _list_entries = SQL.many("list_entries", Entry)
-_list_unbooked = SQL.value("list_unbooked", list[int] | None)  # type: ignore[arg-type]
+_list_unbooked = SQL.value("list_unbooked", list[int])
 _lock_balances = SQL.value("lock_balances", int)
 _book_differences = SQL.value("book_differences", int)
 
