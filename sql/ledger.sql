@@ -71,7 +71,7 @@ SELECT
         SELECT sum(held.amount_rub)
         FROM payment_reservations AS held
         WHERE held.user_id = balances.user_id AND held.status = 'held'
-    ), 0) AS held_rub
+    ), 0.00) AS held_rub
 FROM balances
 WHERE balances.user_id = $1;
 

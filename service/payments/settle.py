@@ -110,8 +110,8 @@ class SettlementInTables(Settlement):
         if event.change == "review":
             return await case.end("review", event.reason)
         payment = await _payment_of(case, event)
-        if payment is None:
-            return await case.end("waiting", "no payment of ours is known by these names")
+        if isinstance(payment, Refusal):
+            return await case.end(payment.status, payment.reason)
         if is_of_refund(event):
             step = await refunds.settle(case.conn, case.ledger, event, payment, case.now)
             return (
@@ -125,14 +125,18 @@ class SettlementInTables(Settlement):
         return await case.refuse(step, payment)
 
 
-async def _payment_of(case: _Case, event: PaymentEvent) -> Payment | None:
+UNKNOWN = Refusal("waiting", "no payment of ours is known by these names")
+AMBIGUOUS = Refusal("review", "its names belong to several payments")
+
+
+async def _payment_of(case: _Case, event: PaymentEvent) -> Payment | Refusal:
     """The payment that is meant, locked: by the processor's names for it, else by ours."""
     found = await _lock_payments(case.conn, **_meant(event))
-    if not found:
-        return None
-    payment = found[0]  # by name, where there is such a one
-    if payment.payment_id == event.order_id and payment.provider != event.provider:
-        return None
+    if sum(payment.payment_id != event.order_id for payment in found) > 1:
+        return AMBIGUOUS
+    payment = found[0] if found else None  # by name, where there is such a one
+    if payment is None or (payment.payment_id == event.order_id and payment.provider != event.provider):
+        return UNKNOWN
     if event.repeatable and event.change == "paid" and payment.status == "succeeded" and _is_other(event, payment):
         return await _repeat(case, event, payment)
     return payment
@@ -143,10 +147,13 @@ def _is_other(event: PaymentEvent, payment: Payment) -> bool:
     return payment.provider_payment_id != event.references[0][1]
 
 
-async def _repeat(case: _Case, event: PaymentEvent, payment: Payment) -> Payment | None:
+async def _repeat(case: _Case, event: PaymentEvent, payment: Payment) -> Payment:
     """Somebody paid the same order once more. That is money too: a payment of its own."""
     repeat_id = uuid5(payment.payment_id, event.references[0][1])
-    return await _repeat_payment(case.conn, payment_id=repeat_id, repeated_id=payment.payment_id, now=case.now)
+    named = {"payment_id": repeat_id, "repeated_id": payment.payment_id, "now": case.now}
+    repeated = await _repeat_payment(case.conn, **named)
+    assert repeated is not None, "the payment that is repeated is locked"
+    return repeated
 
 
 async def _pay(case: _Case, event: PaymentEvent, payment: Payment) -> Move | Refusal:

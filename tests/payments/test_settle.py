@@ -116,3 +116,13 @@ async def test_the_backend_dies(db: Database, rooms: Rooms, raw: Any, statement:
     await until(lambda: db.reachable)
     await settle(rooms, report)
     assert await balance_of(raw) == Decimal("100.00" if of_refund else "150.00")
+
+
+async def test_names_of_several_payments_are_for_people(rooms: Rooms, raw: Any) -> None:
+    """Whichever of them were chosen, it might be the wrong one."""
+    for name in ("p1", "p2"):
+        await settle(rooms, paid(await order(raw), name))
+    both = refunded(references=(("yookassa", "p1"), ("yookassa", "p2")))
+    outcome = await settle(rooms, both)
+    assert (outcome.status, outcome.reason) == ("review", "its names belong to several payments")
+    assert await balance_of(raw) == Decimal("300.00")

@@ -32,7 +32,7 @@ async def test_a_balance_is_moved_and_booked(desk: Desk, raw: Any) -> None:
     assert status == 200
     assert told["entry"]["amount_rub"] == "150.00"
     assert told["entry"]["reason"] == "a present"
-    assert told["balance"] == {"user_id": PAYER.user_id, "balance_rub": "150.00", "held_rub": "0"}
+    assert told["balance"] == {"user_id": PAYER.user_id, "balance_rub": "150.00", "held_rub": "0.00"}
     status, told = await desk.adjust(PAYER.user_id, "-20.00")
     assert (status, told["balance"]["balance_rub"]) == (200, "130.00")
     assert await entries_of(raw) == [("adjustment", Decimal("150.00")), ("adjustment", Decimal("-20.00"))]

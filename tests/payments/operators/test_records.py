@@ -99,7 +99,7 @@ async def test_a_persons_ledger(desk: Desk, raw: Any, rooms: Rooms) -> None:
     path = f"/admin/users/{PAYER.user_id}/ledger"
     assert [one["amount_rub"] for one in await pages(desk, path)] == ["3.00", "2.00", "1.00", "150.00"]
     balance = (await desk.get(path))[1]["balance"]
-    assert balance == {"user_id": PAYER.user_id, "balance_rub": "156.00", "held_rub": "0"}
+    assert balance == {"user_id": PAYER.user_id, "balance_rub": "156.00", "held_rub": "0.00"}
 
 
 async def event(raw: Any, status: str, age: timedelta, body: bytes = b'{"a": 1}', reason: str = "why") -> int:
