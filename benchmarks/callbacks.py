@@ -29,7 +29,7 @@ from benchmarks.load import Result, drive, for_seconds, post
 from benchmarks.webhook import ENVIRONMENT, Server, cpu_seconds, server
 from service.kernel import embedded, queries
 
-ROUNDS = 2
+ROUNDS = 5
 SECONDS = 5.0
 WARM_UP = 3_000  # callbacks to each process
 MOST = 15_000  # callbacks of one run; more than fit into SECONDS
