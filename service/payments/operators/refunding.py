@@ -16,17 +16,14 @@ from service.errors import Conflict, Upstream
 from service.feature import Rooms
 from service.kernel.clock import Clock
 from service.kernel.database import Connection, Database
-from service.kernel.jobs import JobLoop
 from service.kernel.log import Log
-from service.payments import orders, refunds, reservations
-from service.payments.callback import AFTER_SETTLING
-from service.payments.event import Money, Payment, Refund, RefundStatus, Report, roubles_of
+from service.payments import callback, orders, refunds, reservations
+from service.payments.event import Money, Payment, Refund, RefundStatus, roubles_of
 from service.payments.inbox import SQL as PAYMENTS
 from service.payments.operators.idempotency import LOCKED_FOR, IdempotencyMismatch
 from service.payments.providers import Providers, strict
 from service.payments.providers.api import Refused
 from service.payments.reservations import Hold
-from service.payments.settle import Settlement
 
 # What a processor says of our keys, and not of the refund: an operator has to see to the keys first.
 ABOUT_OUR_KEYS = frozenset({401, 403})
@@ -152,7 +149,7 @@ async def ask(rooms: Rooms, refund: Refund, payment: Payment) -> Pursued:
         if not _is_final(error):
             return Pursued(await _as_it_stands(rooms, refund), error.message)
         return Pursued(await _refused(rooms, refund, payment), error.message)
-    await _settle(rooms, report)
+    await callback.settled(rooms, report)
     return Pursued(await _as_it_stands(rooms, refund))
 
 
@@ -165,7 +162,7 @@ async def _refused(rooms: Rooms, refund: Refund, payment: Payment) -> Refund:
     """The refund as it stands after it was refused: failed, unless the processor lists it as given already."""
     try:
         for report in await rooms.of(Providers).get(payment.provider).look_up(payment):
-            await _settle(rooms, report)
+            await callback.settled(rooms, report)
     except Upstream as error:
         if not error.permanent:  # nobody knows what is listed there: recovery asks again
             return await _as_it_stands(rooms, refund)
@@ -175,13 +172,6 @@ async def _refused(rooms: Rooms, refund: Refund, payment: Payment) -> Refund:
         if failed is not None and failed.reservation_id is not None:
             await reservations.release(conn, failed.reservation_id, rooms.of(Clock).now())
     return failed or await _as_it_stands(rooms, refund)
-
-
-async def _settle(rooms: Rooms, report: Report) -> None:
-    async with rooms.of(Database).transaction() as conn:
-        await rooms.of(Settlement).settle(rooms, conn, report)
-    for job in AFTER_SETTLING:
-        rooms.of(JobLoop).poke(job)
 
 
 async def _as_it_stands(rooms: Rooms, refund: Refund) -> Refund:
