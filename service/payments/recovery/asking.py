@@ -1,14 +1,21 @@
-"""Asking processors, of which some do not answer.
+"""One run through what is due, asking processors of which some do not answer.
 
-It knows which of them one run may still ask; it knows nothing of what they are asked.
+It knows how a run takes what is due, and which processors it may still ask; it knows nothing of what they are asked.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Generic, TypeVar
 
 from service.errors import Upstream
 from service.feature import Rooms
+from service.kernel.clock import Clock
+from service.kernel.database import Database
+from service.kernel.jobs import Counts
 from service.kernel.log import Log
 from service.payments.providers import Providers
 
@@ -16,7 +23,22 @@ from service.payments.providers import Providers
 # finds all of them dead is still a short one.
 FAILURES_MAX = 2
 
+T = TypeVar("T")
+
 log = Log("payments")
+
+
+@dataclass(frozen=True, slots=True)
+class Due(Generic[T]):
+    """What is to be taken up: so many at once, so often in one run; each that is claimed is put off by a pause that
+    grows from `first` to `longest`.
+    """
+
+    claim: Callable[..., Awaitable[Sequence[T]]]
+    first: timedelta
+    longest: timedelta
+    batch: int
+    rounds: int
 
 
 class Asking:
@@ -42,3 +64,27 @@ class Asking:
         self._failures[name] += 1
         if error.retry_after is not None or self._failures[name] >= FAILURES_MAX:
             self._names.discard(name)
+
+
+async def work_through(rooms: Rooms, due: Due[T], tried: Callable[[Rooms, Asking, T], Awaitable[str]]) -> Counts:
+    """Try each that is due, and count what became of them. Those of processors that do not answer are left."""
+    asking, counts = Asking(rooms), Counter[str]()
+    for _ in range(due.rounds):
+        claimed = await _claimed(rooms, due, asking)
+        for one in claimed:
+            counts[await tried(rooms, asking, one)] += 1
+        if not claimed:
+            break
+    return counts
+
+
+async def _claimed(rooms: Rooms, due: Due[T], asking: Asking) -> Sequence[T]:
+    async with rooms.of(Database).acquire() as conn:
+        return await due.claim(
+            conn,
+            now=rooms.of(Clock).now(),
+            first=due.first,
+            longest=due.longest,
+            providers=asking.names,
+            batch=due.batch,
+        )

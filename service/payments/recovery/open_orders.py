@@ -6,7 +6,6 @@ No transaction is open while a processor is called.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 
@@ -20,22 +19,26 @@ from service.payments import callback, orders
 from service.payments.event import Payment, Report
 from service.payments.inbox import SQL
 from service.payments.providers import Providers
-from service.payments.recovery.asking import Asking
+from service.payments.recovery.asking import Asking, Due, work_through
 from service.users.people import People
 
 EVERY_S = 60.0
-# After the first question, which orders.py sets; then twice as long each time.
-FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=5), timedelta(hours=1)
 # Processors forget our key after a day: asked again, they would make another payment.
 KEY_LIVES = timedelta(hours=24)
 # Somebody who pays at the last moment is told of a little later.
 GRACE = timedelta(hours=1)
 # Whatever happens to an order, its processor has told by then; find_missed_payments hears of it all the same.
 PATIENCE = timedelta(hours=72)
-# Fifty questions a run, far below what processors allow; few at once, because a claim that is not used is put off.
-BATCH, ROUNDS = 10, 5
 
-_claim_orders = SQL.many("claim_orders", Payment)
+DUE = Due(
+    SQL.many("claim_orders", Payment),
+    # After the first question, which orders.py sets; then twice as long each time.
+    first=timedelta(minutes=5),
+    longest=timedelta(hours=1),
+    # Fifty questions a run, far below what processors allow; few at once, because a claim that is not used is put off.
+    batch=10,
+    rounds=5,
+)
 _expire_order = SQL.exec("expire_order")
 _leave_order = SQL.exec("leave_order")
 
@@ -44,26 +47,7 @@ log = Log("payments")
 
 async def settle_open_orders(rooms: Rooms) -> Counts:
     """Make those that were never made, ask about those that are being paid, take what was put aside for us."""
-    asking, counts = Asking(rooms), Counter[str]()
-    for _ in range(ROUNDS):
-        claimed = await _claimed(rooms, asking)
-        for payment in claimed:
-            counts[await _tried(rooms, asking, payment)] += 1
-        if not claimed:
-            break
-    return counts
-
-
-async def _claimed(rooms: Rooms, asking: Asking) -> Sequence[Payment]:
-    async with rooms.of(Database).acquire() as conn:
-        return await _claim_orders(
-            conn,
-            now=rooms.of(Clock).now(),
-            first=FIRST_PAUSE,
-            longest=LONGEST_PAUSE,
-            providers=asking.names,
-            batch=BATCH,
-        )
+    return await work_through(rooms, DUE, _tried)
 
 
 async def _tried(rooms: Rooms, asking: Asking, payment: Payment) -> str:

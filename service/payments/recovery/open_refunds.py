@@ -6,8 +6,6 @@ money that is put aside for it, it does not know.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from datetime import timedelta
 
 from service.errors import Unavailable, Upstream
@@ -20,15 +18,19 @@ from service.payments import callback, orders, refunds
 from service.payments.event import Refund
 from service.payments.operators.refunding import pursue
 from service.payments.providers import Providers
-from service.payments.recovery.asking import Asking
+from service.payments.recovery.asking import Asking, Due, work_through
 
 EVERY_S = 60.0
-FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=5), timedelta(hours=1)
 # Banks take days, and then the processor tells by itself; it is asked only for as long as an answer may be lost.
 PATIENCE = timedelta(hours=72)
-BATCH, ROUNDS = 10, 2
 
-_claim_refunds = refunds.SQL.many("claim_refunds", Refund)
+DUE = Due(
+    refunds.SQL.many("claim_refunds", Refund),
+    first=timedelta(minutes=5),
+    longest=timedelta(hours=1),
+    batch=10,
+    rounds=2,
+)
 _leave_refund = refunds.SQL.exec("leave_refund")
 
 log = Log("payments")
@@ -36,26 +38,7 @@ log = Log("payments")
 
 async def pursue_refunds(rooms: Rooms) -> Counts:
     """Ask again for those that were not answered, and about those that are under way."""
-    asking, counts = Asking(rooms), Counter[str]()
-    for _ in range(ROUNDS):
-        claimed = await _claimed(rooms, asking)
-        for refund in claimed:
-            counts[await _tried(rooms, asking, refund)] += 1
-        if not claimed:
-            break
-    return counts
-
-
-async def _claimed(rooms: Rooms, asking: Asking) -> Sequence[Refund]:
-    async with rooms.of(Database).acquire() as conn:
-        return await _claim_refunds(
-            conn,
-            now=rooms.of(Clock).now(),
-            first=FIRST_PAUSE,
-            longest=LONGEST_PAUSE,
-            providers=asking.names,
-            batch=BATCH,
-        )
+    return await work_through(rooms, DUE, _tried)
 
 
 async def _tried(rooms: Rooms, asking: Asking, refund: Refund) -> str:

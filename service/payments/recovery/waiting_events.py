@@ -6,7 +6,6 @@ read again from their bodies, and take the same door as a callback.
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import datetime, timedelta
 
 import msgspec
@@ -20,14 +19,11 @@ from service.kernel.log import Log
 from service.payments import callback
 from service.payments.inbox import SQL, Outcome
 from service.payments.providers import Providers
-from service.payments.recovery.asking import Asking
+from service.payments.recovery.asking import Asking, Due, work_through
 
 EVERY_S = 30.0
-FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=10), timedelta(hours=1)
 # As long as processors repeat a callback: whatever it waits for would have come by then.
 PATIENCE = timedelta(hours=72)
-# Events that are claimed at once; a crash puts those off that were not tried. And how often in one run.
-BATCH, ROUNDS = 20, 25
 
 _shelve_event = SQL.exec("shelve_event")
 _forget_hint = SQL.exec("forget_hint")
@@ -46,32 +42,20 @@ class Waiting(msgspec.Struct, frozen=True):
     received_at: datetime
 
 
-_claim_events = SQL.many("claim_events", Waiting)
+# Events of processors that are configured; the others' are left for when they are again. A crash puts those off that
+# were claimed and not tried.
+DUE = Due(
+    SQL.many("claim_events", Waiting),
+    first=timedelta(seconds=10),
+    longest=timedelta(hours=1),
+    batch=20,
+    rounds=25,
+)
 
 
 async def apply_waiting_events(rooms: Rooms) -> Counts:
     """Try what is due. What one of them makes applicable is due as well, and is tried in the same run."""
-    asking, counts = Asking(rooms), Counter[str]()
-    for _ in range(ROUNDS):
-        events = await _claimed(rooms, asking)
-        for event in events:
-            counts[await _tried(rooms, asking, event)] += 1
-        if not events:
-            break
-    return counts
-
-
-async def _claimed(rooms: Rooms, asking: Asking) -> list[Waiting]:
-    """Of processors that are configured; the others' events are left for when they are again."""
-    async with rooms.of(Database).acquire() as conn:
-        return await _claim_events(
-            conn,
-            now=rooms.of(Clock).now(),
-            first=FIRST_PAUSE,
-            longest=LONGEST_PAUSE,
-            providers=asking.names,
-            batch=BATCH,
-        )
+    return await work_through(rooms, DUE, _tried)
 
 
 async def _tried(rooms: Rooms, asking: Asking, event: Waiting) -> str:
