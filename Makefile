@@ -28,10 +28,10 @@ format: $(VENV)/ready  ## let ruff lay out the Python
 	$(BIN)/ruff check --fix -q .
 	$(BIN)/ruff format -q .
 
-bench: $(VENV)/ready  ## measure beside the bare framework; minutes
+bench: $(VENV)/ready  ## measure beside yardsticks that run next to it; a quarter of an hour
 	$(BIN)/python -m benchmarks
 
-chaos: $(VENV)/ready  ## the long forms of the tests under fire; ten minutes
+chaos: $(VENV)/ready  ## the long forms of the tests under fire; twenty minutes
 	CHAOS=long $(BIN)/python -m pytest -n 0 tests/chaos tests/payments/test_machine.py tests/payments/test_refunds.py
 
 migration: $(VENV)/ready  ## make migration NAME=what: the files of the next one
