@@ -19,6 +19,7 @@ from service.config import Config
 from service.errors import FeatureOff, SchemaDrift, ServiceError, Unavailable
 from service.feature import Feature, HttpRoute, Menu, Off, On, Rooms, State
 from service.features import FEATURES
+from service.features.generation import providers
 from service.kernel import log as logs
 from service.kernel import migrate
 from service.kernel.budget import Budget
@@ -92,7 +93,7 @@ def _processors(config: Config) -> Processors:
 
 def assemble(config: Config, features: Sequence[Feature], clock: Clock) -> Assembly:
     """Who needs whom. Raises ConfigError where the catalogue is not usable."""
-    sold = catalog.load(config.catalog)
+    sold = catalog.load(config.catalog, providers.CHECKS)
     database = Database(config.database, clock)
     people = People(database, clock, cache_ttl_s=config.user_cache_ttl)
     menu = Menu.of(features)
@@ -124,6 +125,7 @@ def assemble(config: Config, features: Sequence[Feature], clock: Clock) -> Assem
         clock=clock,
         budget=Budget(config.door_timeout),
         send_later=courier.send_later,
+        operators=config.admin_ids,
     )
     return Assembly(
         Operations(config, Lifecycle(), clock, database, switchboard, people, dispatcher, bot, loop), courier

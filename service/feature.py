@@ -7,10 +7,12 @@ is the unit that can be switched off: it says which relations it needs, and what
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from service.kernel.database.schema import Relation, Schema
+from service.kernel.log import Log
 from service.text import Text
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from service.telegram.router import Router
 
 T = TypeVar("T")
+
+log = Log("features")
 
 
 class Rooms:
@@ -66,10 +70,15 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Menu:
-    """What the bot offers to a person: the buttons under the input, and the commands with what they do."""
+    """What the bot offers to a person: the buttons under the input, and the commands with what they do.
+
+    under_result: buttons under everything that was made for him, and the word that their data begins with; what
+    follows the word is the id of the job.
+    """
 
     buttons: tuple[Text, ...] = ()
     commands: tuple[tuple[str, Text], ...] = ()
+    under_result: tuple[tuple[Text, str], ...] = ()
 
     @staticmethod
     def of(features: Iterable[Feature]) -> Menu:
@@ -78,6 +87,7 @@ class Menu:
         return Menu(
             tuple(button for menu in menus for button in menu.buttons),
             tuple(command for menu in menus for command in menu.commands),
+            tuple(button for menu in menus for button in menu.under_result),
         )
 
 
@@ -88,6 +98,35 @@ class HttpRoute:
     method: str
     path: str
     handler: Callable[[web.Request, Rooms], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened, for whoever watches. It may be lost in a crash: what may not is found in rows."""
+
+    name: str
+    user_id: int
+    told: Mapping[str, Any] = field(default_factory=dict)
+
+
+Hear = Callable[[Rooms, Event], None]
+
+
+class Hearers(dict[str, tuple[Hear, ...]]):
+    """Who hears of which events: the features that are on."""
+
+
+def tell(rooms: Rooms, event: Event) -> None:
+    """Tell whoever hears of such events; it is quick, fails nobody, and nobody may be there."""
+    for hear in rooms.of(Hearers).get(event.name, ()):
+        try:
+            hear(rooms, event)
+        except Exception:  # whoever tells has work of his own, which must not suffer
+            log.exception("an event was not heard", event=event.name)
+
+
+Runs = Callable[[Callable[[], Rooms]], AbstractAsyncContextManager[None]]
+"""What lives as long as the process: entered when recovery is done, left before the pool is closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +141,8 @@ class Feature:
     routes: tuple[HttpRoute, ...] = ()
     jobs: tuple[Job[Rooms], ...] = ()
     offers: tuple[Offer, ...] = ()
+    hears: Mapping[str, Hear] = field(default_factory=dict)
+    runs: tuple[Runs, ...] = ()
     requires: Callable[[Config], str | None] | None = None
     essential: bool = False
 
@@ -132,6 +173,10 @@ class Off:
 
 
 State = On | Off
+
+
+class Board(tuple[tuple[Feature, State], ...]):
+    """Every feature as it stands, for showing it to operators."""
 
 
 def resolve(features: Iterable[Feature], schema: Schema | None, config: Config) -> dict[str, State]:

@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from service.config import Config
 from service.errors import Unavailable
-from service.feature import Feature, Off, On, Rooms, State, relations_of, resolve
+from service.feature import Board, Feature, Hearers, Off, On, Rooms, State, relations_of, resolve
 from service.kernel import metrics
 from service.kernel.clock import Clock
 from service.kernel.database import Database
@@ -23,6 +24,8 @@ from service.kernel.database.schema import probe
 from service.kernel.jobs import Job
 from service.kernel.log import Log
 from service.telegram.router import Router
+
+T = TypeVar("T")
 
 log = Log("features")
 
@@ -69,6 +72,11 @@ class Switchboard:
     def on_change(self, listener: Listener) -> None:
         """Be told each feature whose state changed, after the change is mounted."""
         self._listeners.append(listener)
+
+    def replace(self, kind: type[T], room: T) -> None:
+        """Let everybody who comes from now on find another room of this kind."""
+        self._rooms = self._rooms.with_({kind: room})
+        self.mounted = self._mount()
 
     def is_on(self, name: str) -> bool:
         return self.states[name].state == "on"
@@ -140,9 +148,14 @@ class Switchboard:
             if feature.router is not None
         ]
         offered = {kind: real if self.is_on(name) else absent for name, kind, real, absent in self._offered}
-        essential = [self.states[feature.name] for feature in self.features if feature.essential]
-        down = next((state for state in essential if isinstance(state, Off)), None)
-        return Mounted(Router.merge(routers), self._rooms.with_(offered), down or On())
+        board = Board((feature, self.states[feature.name]) for feature in self.features)
+        down = next((state for feature, state in board if feature.essential and isinstance(state, Off)), None)
+        rooms = self._rooms.with_({**offered, Board: board, Hearers: self._hearers()})
+        return Mounted(Router.merge(routers), rooms, down or On())
+
+    def _hearers(self) -> Hearers:
+        heard = [(name, hear) for one in self.features if self.is_on(one.name) for name, hear in one.hears.items()]
+        return Hearers({name: tuple(hear for of, hear in heard if of == name) for name, _ in heard})
 
 
 def _count(name: str, state: State) -> None:

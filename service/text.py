@@ -1,15 +1,20 @@
 """A sentence in the languages the bot speaks.
 
-It knows languages and nothing of what is said in them: each room keeps its own sentences in its texts.py.
+It knows languages and nothing of what is said in them: each room keeps its own sentences in its texts.py. Which form
+a number asks for is Babel's to know, from the rules of CLDR.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from babel.core import Locale
+
 Language = Literal["en", "ru"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
+LOCALES = {language: Locale(language) for language in LANGUAGES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,21 @@ class Text:
     def variants(self) -> frozenset[str]:
         """Every wording, for recognising a button that carries this text."""
         return frozenset((self.en, self.ru))
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A sentence about a number `n`, in every form that a language has for it.
+
+    https://www.unicode.org/cldr/charts/latest/supplemental/language_plural_rules.html
+    """
+
+    en: Mapping[str, str]
+    ru: Mapping[str, str]
+
+    def in_(self, language: Language, n: int, **values: object) -> str:
+        forms = self.ru if language == "ru" else self.en
+        return forms[LOCALES[language].plural_form(n)].format(n=n, **values)
 
 
 def language_of(language_code: str | None) -> Language:

@@ -59,6 +59,21 @@ def tables(value: Any) -> list[Table]:
     return value
 
 
+def table(value: Any) -> Table:
+    if not isinstance(value, dict):
+        raise ValueError("must be a table")
+    return value
+
+
+def whole(least: int, most: int) -> Callable[[Any], int]:
+    def read(value: Any) -> int:
+        if type(value) is not int or not least <= value <= most:
+            raise ValueError(f"must be a whole number from {least} to {most}")
+        return value
+
+    return read
+
+
 def line(value: Any) -> str:
     if not isinstance(value, str) or not value.isprintable():
         raise ValueError("must be a line of text")

@@ -87,6 +87,7 @@ class Dispatcher:
     clock: Clock
     budget: Budget
     send_later: Callable[[Call], None]
+    operators: frozenset[int] = frozenset()
     bot_username: str | None = None
     recent: Once[int, Answer] = field(default_factory=lambda: Once(REMEMBERED_MAX, worth_it=_worth_repeating))
 
@@ -166,7 +167,7 @@ class Dispatcher:
         context = self._context(update, sender, user.speaks)
         if route.writes:
             return await self._run_once(route, context, update)
-        return self._first(await route.handler(context, update))
+        return self._finish(context, await route.handler(context, update))
 
     async def _run_once(self, route: Route, context: Context, update: Update) -> bytes:
         """Claim, effect and answer in one transaction: on either side of its commit a crash is harmless."""
@@ -177,7 +178,7 @@ class Dispatcher:
             made = await route.handler(context.in_transaction(conn), update)
             await claims.store_reply(conn, update.update_id, made.body())
         self.people.forget(context.user_id)  # the handler may have changed him
-        return self._first(made)
+        return self._finish(context, made)
 
     async def _without_database(self, update: Update, sender: Sender, error: errors.Unavailable) -> Answer:
         """What the route says is to be done: work without it, have the update sent again, or say so."""
@@ -188,9 +189,10 @@ class Dispatcher:
             raise error
         if route.when_away == "run":
             with suppress(errors.Unavailable, TimeoutError):
+                context = self._context(update, sender, language)
                 async with asyncio.timeout(LAST_WORD_S):
-                    made = await route.handler(self._context(update, sender, language), update)
-                return Answer(self._first(made), update.kind, route.name, "away")
+                    made = await route.handler(context, update)
+                return Answer(self._finish(context, made), update.kind, route.name, "away")
         sorry = _say(update, texts.UNAVAILABLE.in_(language))
         return Answer(sorry.body(), update.kind, route.name, "apology")
 
@@ -232,7 +234,7 @@ class Dispatcher:
         return self.switchboard.mounted.rooms.of(Failures)
 
     def _match(self, update: Update) -> Route | None:
-        return self.switchboard.mounted.router.match(update, self.bot_username)
+        return self.switchboard.mounted.router.match(update, self.bot_username, self.operators)
 
     def _route(self, update: Update) -> Route:
         """Looked up anew at each step: healing may have changed what is mounted, though never what is matched."""
@@ -253,8 +255,10 @@ class Dispatcher:
         known = self.people.known(sender.id)
         return known.speaks if known else sender.language
 
-    def _first(self, made: Reply) -> bytes:
-        """The first call rides on the response; the others follow on their own."""
+    def _finish(self, context: Context, made: Reply) -> bytes:
+        """Afterwards is now. The first call rides on the response, the others follow on their own."""
+        for act in context.afterwards:
+            act()
         for call in made.calls[1:]:
             self.send_later(call)
         return made.body()

@@ -6,7 +6,7 @@ one each, and the switchboard merges those of the features that are on.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
@@ -17,7 +17,7 @@ from service.feature import Rooms
 from service.kernel.database import Connection
 from service.telegram.reply import Reply
 from service.telegram.update import Kind, Update
-from service.text import Language, Text
+from service.text import Counted, Language, Text
 
 T = TypeVar("T")
 
@@ -29,7 +29,8 @@ class Context(msgspec.Struct, frozen=True):
     """What a handler gets beside the update.
 
     `conn` carries the open transaction of a route that writes, and is None otherwise. `language` is what the
-    person chose, or what Telegram says.
+    person chose, or what Telegram says. What is put into `afterwards` is called once the answer stands: when the
+    transaction is committed, where there is one.
     """
 
     rooms: Rooms
@@ -37,12 +38,16 @@ class Context(msgspec.Struct, frozen=True):
     chat_id: int
     user_id: int
     conn: Connection | None = None
+    afterwards: list[Callable[[], object]] = msgspec.field(default_factory=list)
 
     def of(self, kind: type[T]) -> T:
         return self.rooms.of(kind)
 
     def say(self, text: Text, **values: object) -> str:
         return text.in_(self.language, **values)
+
+    def count(self, text: Counted, n: int, **values: object) -> str:
+        return text.in_(self.language, n, **values)
 
     def in_transaction(self, conn: Connection) -> Context:
         return msgspec.structs.replace(self, conn=conn)
@@ -60,12 +65,16 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A handler and how it is run. A route that changes anything `writes`: it gets a transaction, once."""
+    """A handler and how it is run. A route that changes anything `writes`: it gets a transaction, once.
+
+    One for operators does not exist for anybody else.
+    """
 
     name: str
     handler: Handler
     writes: bool = False
     when_away: WhenAway = "apologise"
+    for_operators: bool = False
 
 
 async def _feature_off(_ctx: Context, _update: Update) -> Reply:
@@ -100,10 +109,13 @@ class Router:
         """Whatever of this kind has no route of its own."""
         return self._add(("kind", kind), kind, how)
 
-    def match(self, update: Update, bot_username: str | None = None) -> Route | None:
+    def match(self, update: Update, bot_username: str | None = None, operators: Collection[int] = ()) -> Route | None:
         """The route for an update: by command, text or callback data, else by kind."""
         key = _key_of(update, bot_username)
-        return (self.routes.get(key) if key else None) or self.routes.get(("kind", update.kind))
+        route = self.routes.get(key) if key else None
+        if route is None or (route.for_operators and (update.sender is None or update.sender.id not in operators)):
+            return self.routes.get(("kind", update.kind))
+        return route
 
     def switched_off(self) -> Router:
         """The same matches, all of which apologise."""
@@ -140,7 +152,7 @@ def _less_than_run(when_away: WhenAway) -> WhenAway:
 def _key_of(update: Update, bot_username: str | None) -> Key | None:
     if update.callback_query is not None:
         return ("callback", update.data.partition(":")[0])
-    text = update.text
+    text = update.command_line
     if not text.startswith("/"):
         return ("text", text) if text else None
     command, _, addressee = text.split(maxsplit=1)[0][1:].partition("@")
@@ -151,4 +163,4 @@ def _key_of(update: Update, bot_username: str | None) -> Key | None:
 
 def payload_of(update: Update) -> str:
     """What follows a command: `ref_42` of `/start ref_42`; empty without one."""
-    return "".join(update.text.split(maxsplit=1)[1:]).strip()
+    return "".join(update.command_line.split(maxsplit=1)[1:]).strip()

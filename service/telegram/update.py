@@ -48,6 +48,13 @@ class Chat(msgspec.Struct, frozen=True, gc=False):
     type: str = "private"
 
 
+class Question(msgspec.Struct, frozen=True):
+    """The message that another one replies to, as far as it can be a question of ours."""
+
+    sender: Sender | None = msgspec.field(name="from", default=None)
+    text: str | None = None
+
+
 class Message(msgspec.Struct, frozen=True):
     """https://core.telegram.org/bots/api#message"""
 
@@ -55,6 +62,7 @@ class Message(msgspec.Struct, frozen=True):
     chat: Chat
     sender: Sender | None = msgspec.field(name="from", default=None)
     text: str | None = None
+    reply_to_message: Question | None = None
     successful_payment: dict[str, Any] | None = None
     refunded_payment: dict[str, Any] | None = None
 
@@ -141,6 +149,18 @@ class Update(msgspec.Struct, frozen=True):
     @property
     def text(self) -> str:
         return (self.message.text if self.message else None) or ""
+
+    @property
+    def command_line(self) -> str:
+        """The text; of a reply to a question of a bot that ends in a command, that command with the reply behind it.
+
+        So a question that waits for an answer is kept by nobody but the chat.
+        """
+        question = self.message.reply_to_message if self.message else None
+        if question is None or not question.text or question.sender is None or not question.sender.is_bot:
+            return self.text
+        command = question.text.rstrip().rpartition("\n")[2]
+        return f"{command} {self.text}" if command.startswith("/") and not self.text.startswith("/") else self.text
 
     @property
     def data(self) -> str:

@@ -25,27 +25,27 @@ prices = { RUB = "299.90", XTR = 230 }
 
 def faults(text: str) -> tuple[str, ...]:
     with pytest.raises(ConfigError) as caught:
-        catalog.parse(text)
+        catalog.parse(text, {})
     return caught.value.faults
 
 
 def test_the_one_that_ships() -> None:
-    shipped = catalog.load(ROOT / "catalog.toml")
+    shipped = catalog.load(ROOT / "catalog.toml", {})
     assert [pack.id for pack in shipped.packs] == ["small", "medium", "large"]
     assert all({"RUB", "USD", "XTR"} == set(pack.prices) for pack in shipped.packs)
     assert shipped.referral_percent == Decimal(10)
 
 
 def test_a_pack() -> None:
-    (pack,) = catalog.parse(PACK).packs
+    (pack,) = catalog.parse(PACK, {}).packs
     assert (pack.id, pack.credit_rub, pack.title) == ("small", Decimal("300.00"), None)
     assert list(pack.prices.items()) == [("RUB", Decimal("299.90")), ("XTR", Decimal("230.00"))]
-    (named,) = catalog.parse(PACK + 'title = { en = "Small", ru = "Малый" }').packs
+    (named,) = catalog.parse(PACK + 'title = { en = "Small", ru = "Малый" }', {}).packs
     assert named.title == Text(en="Small", ru="Малый")
 
 
 def test_an_empty_one_sells_nothing() -> None:
-    assert catalog.parse("") == catalog.Catalog(packs=(), referral_percent=Decimal(0))
+    assert catalog.parse("", {}) == catalog.Catalog(packs=(), referral_percent=Decimal(0))
 
 
 def test_every_fault_is_named_at_once() -> None:
@@ -105,14 +105,14 @@ def test_no_toml() -> None:
 
 def test_where_it_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert len(catalog.load(Path("catalog.toml")).packs) == 3, "beside the service"
+    assert len(catalog.load(Path("catalog.toml"), {}).packs) == 3, "beside the service"
     (tmp_path / "catalog.toml").write_text(PACK)
-    assert len(catalog.load(Path("catalog.toml")).packs) == 1, "where it runs"
+    assert len(catalog.load(Path("catalog.toml"), {}).packs) == 1, "where it runs"
     with pytest.raises(ConfigError, match=r"CATALOG: other.toml: cannot be read \(FileNotFoundError\)"):
-        catalog.load(Path("other.toml"))
+        catalog.load(Path("other.toml"), {})
     (tmp_path / "latin.toml").write_bytes(b"# \xff")
     with pytest.raises(ConfigError, match="UnicodeDecodeError"):
-        catalog.load(Path("latin.toml"))
+        catalog.load(Path("latin.toml"), {})
 
 
 async def test_a_service_with_a_bad_one_does_not_start(database_url: str, tmp_path: Path) -> None:
