@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from service.catalog import Model
+from service.features.generation.providers.provider import Output
 from service.text import Language
 
 Ending = Literal["success", "failed", "timeout"]
@@ -56,3 +57,21 @@ class Claim(msgspec.Struct, frozen=True):
     progress_message_id: int | None
     place: datetime
     started_at: datetime
+
+
+class Result(msgspec.Struct, frozen=True):
+    """How an order ended, for whoever tells the person.
+
+    job_id is None where there is no row of it: it was made in the process, and cannot be repeated or saved.
+    """
+
+    job_id: UUID | None
+    user_id: int
+    chat_id: int
+    language: Language
+    model_id: str
+    price_rub: Decimal
+    status: Ending
+    output: Output | None = None
+    error_code: str | None = None
+    progress_message_id: int | None = None
