@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import msgspec
 import orjson
 
+from service.telegram.update import Update
+
 # One button: what it says and what it sends back (callback data, 1-64 bytes).
 Button = tuple[str, str]
 
@@ -66,6 +68,18 @@ def send(chat_id: int | None, text: str, **params: Any) -> Reply:
 def edit(chat_id: int, message_id: int, text: str, **params: Any) -> Reply:
     """Another text in place of a message's."""
     return Reply((Call("editMessageText", {"chat_id": chat_id, "message_id": message_id, "text": text, **params}),))
+
+
+def show(update: Update, text: str, rows: Sequence[Sequence[Button | Link]] = ()) -> Reply:
+    """In place of the message whose button was pressed; a new message otherwise."""
+    markup = inline_keyboard(rows)
+    query = update.callback_query
+    if query is None:
+        return send(update.chat_id, text, reply_markup=markup)
+    done = answer_callback(query.id)
+    if query.message is None:  # so old that Telegram does not tell
+        return send(update.chat_id, text, reply_markup=markup).and_(done)
+    return edit(query.message.chat.id, query.message.message_id, text, reply_markup=markup).and_(done)
 
 
 def answer_callback(callback_query_id: str, text: str | None = None) -> Reply:

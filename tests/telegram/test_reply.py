@@ -7,6 +7,7 @@ import pytest
 
 from service.telegram import reply
 from service.telegram.reply import NOTHING, Call, Link, Reply
+from service.telegram.update import decode
 
 
 def test_the_first_call_is_the_body_of_the_response() -> None:
@@ -57,3 +58,25 @@ def test_a_button_says_something_or_leads_somewhere() -> None:
     assert reply.inline_keyboard([[Link("Pay", "https://t.me/$x")], [("Back", "back")]]) == {
         "inline_keyboard": [[{"text": "Pay", "url": "https://t.me/$x"}], [{"text": "Back", "callback_data": "back"}]]
     }
+
+
+def test_a_pressed_button_changes_its_message() -> None:
+    pressed = {"id": "7", "from": {"id": 5}, "message": {"message_id": 3, "chat": {"id": -9}}, "data": "x"}
+    made = reply.show(decode(orjson.dumps({"update_id": 1, "callback_query": pressed})), "Next", [[("A", "a")]])
+    assert [call.method for call in made.calls] == ["editMessageText", "answerCallbackQuery"]
+    assert (made.calls[0].params["chat_id"], made.calls[0].params["message_id"]) == (-9, 3)
+
+
+def test_a_button_of_a_message_that_is_gone_is_answered_by_another() -> None:
+    pressed = {"id": "7", "from": {"id": 5}, "data": "x"}
+    made = reply.show(decode(orjson.dumps({"update_id": 1, "callback_query": pressed})), "Next")
+    assert [(call.method, call.params.get("chat_id")) for call in made.calls] == [
+        ("sendMessage", 5),
+        ("answerCallbackQuery", None),
+    ]
+
+
+def test_what_was_said_is_answered_by_a_message() -> None:
+    said = {"message_id": 3, "chat": {"id": -9}, "from": {"id": 5}, "text": "/x"}
+    (call,) = reply.show(decode(orjson.dumps({"update_id": 1, "message": said})), "Next").calls
+    assert (call.method, call.params["chat_id"]) == ("sendMessage", -9)

@@ -9,11 +9,13 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from service.catalog import amounts
 from service.errors import Invalid
 from service.kernel.database import Database
 from service.payments import ledger
-from service.payments.bot import amounts, screen, texts
+from service.payments.bot import texts
 from service.payments.ledger import NEWEST, Balance, Entry, Ledger
+from service.telegram import reply
 from service.telegram.reply import Button, Reply
 from service.telegram.router import Context, Router
 from service.telegram.update import Update
@@ -38,7 +40,7 @@ async def show_balance(ctx: Context, update: Update) -> Reply:
         balance = await ledger.get_balance(conn, ctx.user_id)
         entries = await ctx.of(Ledger).entries(conn, ctx.user_id, after=after, page=PAGE + 1)
     lines = [*_balance_lines(ctx, balance), "", *_entry_lines(ctx, entries)]
-    return screen.show(ctx, update, "\n".join(lines), _rows(ctx, entries, after))
+    return reply.show(update, "\n".join(lines), _rows(ctx, entries, after))
 
 
 def _balance_lines(ctx: Context, balance: Balance) -> list[str]:

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import msgspec
 
+from service.catalog import amounts
 from service.errors import Unavailable, Upstream
 from service.feature import Rooms
 from service.kernel.clock import Clock
@@ -19,7 +20,7 @@ from service.kernel.database import Database
 from service.kernel.jobs import Counts, Job
 from service.kernel.log import Log
 from service.payments import ledger
-from service.payments.bot import amounts, texts
+from service.payments.bot import texts
 from service.payments.inbox import SQL
 from service.telegram import reply
 from service.telegram.client import BotApi

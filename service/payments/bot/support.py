@@ -5,10 +5,10 @@ It knows a person's last payments; it can mend none. https://core.telegram.org/b
 
 from __future__ import annotations
 
-from service.catalog import Catalog
+from service.catalog import Catalog, amounts
 from service.kernel.database import Database
 from service.payments import orders
-from service.payments.bot import amounts, texts
+from service.payments.bot import texts
 from service.payments.event import Payment
 from service.telegram import reply
 from service.telegram.reply import Reply
@@ -34,4 +34,5 @@ async def tell_whom_to_write_to(ctx: Context, _update: Update) -> Reply:
 def _line(ctx: Context, payment: Payment) -> str:
     """`1a2b3c4d  2026-11-20  230 ⭐  paid`."""
     number, date = payment.payment_id.hex[:NUMBER_LENGTH], payment.created_at.strftime(ctx.say(texts.DATE))
-    return f"{number}  {date}  {amounts.of(payment.money)}  {ctx.say(texts.STATUSES[payment.status])}"
+    amount = amounts.of(payment.amount, payment.currency)
+    return f"{number}  {date}  {amount}  {ctx.say(texts.STATUSES[payment.status])}"

@@ -9,17 +9,18 @@ from collections.abc import Iterable
 from typing import NamedTuple
 from uuid import UUID, uuid5
 
-from service.catalog import Catalog, Pack
+from service.catalog import Catalog, Pack, amounts
 from service.config import Config
 from service.errors import Invalid, Upstream
 from service.kernel.database import Database
 from service.kernel.log import Log
 from service.payments import orders
-from service.payments.bot import amounts, screen, texts
+from service.payments.bot import texts
 from service.payments.event import Money
 from service.payments.orders import Order
 from service.payments.providers import Providers
 from service.payments.providers.provider import Provider
+from service.telegram import reply
 from service.telegram.reply import Button, Link, Reply
 from service.telegram.router import Context, Router
 from service.telegram.update import Update
@@ -60,9 +61,9 @@ async def offer_packs(ctx: Context, update: Update) -> Reply:
         if ways_to_pay(pack, providers)
     ]
     if not buttons:
-        return screen.show(ctx, update, ctx.say(texts.NOTHING_TO_BUY))
+        return reply.show(update, ctx.say(texts.NOTHING_TO_BUY))
     rows = [buttons[at : at + PACKS_IN_A_ROW] for at in range(0, len(buttons), PACKS_IN_A_ROW)]
-    return screen.show(ctx, update, ctx.say(texts.CHOOSE_PACK), rows)
+    return reply.show(update, ctx.say(texts.CHOOSE_PACK), rows)
 
 
 @router.callback("topup")
@@ -80,12 +81,14 @@ async def choose(ctx: Context, update: Update) -> Reply:
 
 
 def _offer_ways(ctx: Context, update: Update, pack: Pack, ways: list[Way]) -> Reply:
-    rows: list[list[Button]] = [
-        [(f"{ctx.say(provider.title)} – {amounts.of(price)}", f"topup:{pack.id}:{provider.name}")]
-        for provider, price in ways
-    ]
+    rows = [[_way_button(ctx, pack, way)] for way in ways]
     text = ctx.say(texts.CHOOSE_PROCESSOR, roubles=amounts.roubles(pack.credit_rub))
-    return screen.show(ctx, update, text, [*rows, [(ctx.say(texts.BACK), "topup")]])
+    return reply.show(update, text, [*rows, [(ctx.say(texts.BACK), "topup")]])
+
+
+def _way_button(ctx: Context, pack: Pack, way: Way) -> Button:
+    price = amounts.of(way.price.amount, way.price.currency)
+    return f"{ctx.say(way.provider.title)} – {price}", f"topup:{pack.id}:{way.provider.name}"
 
 
 async def _order(ctx: Context, update: Update, pack: Pack, way: Way) -> Reply:
@@ -103,12 +106,12 @@ async def _order(ctx: Context, update: Update, pack: Pack, way: Way) -> Reply:
         payment = await orders.place(ctx.rooms, order, ctx.language)
     except Upstream as error:
         again = [(ctx.say(texts.AGAIN), update.data)]
-        return screen.show(ctx, update, ctx.say(await _what_went_wrong(ctx, order, error)), [again, back])
+        return reply.show(update, ctx.say(await _what_went_wrong(ctx, order, error)), [again, back])
     if not (payment.is_open and payment.pay_url):
-        return screen.show(ctx, update, ctx.say(texts.OVER), [back])
+        return reply.show(update, ctx.say(texts.OVER), [back])
     text = ctx.say(texts.ORDERED, roubles=amounts.roubles(payment.credit_rub))
-    pay = Link(ctx.say(texts.PAY, amount=amounts.of(payment.money)), payment.pay_url)
-    return screen.show(ctx, update, text, [[pay], back])
+    pay = Link(ctx.say(texts.PAY, amount=amounts.of(payment.amount, payment.currency)), payment.pay_url)
+    return reply.show(update, text, [[pay], back])
 
 
 async def _what_went_wrong(ctx: Context, order: Order, error: Upstream) -> Text:

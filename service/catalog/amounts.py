@@ -5,18 +5,17 @@ from __future__ import annotations
 from decimal import Decimal
 
 from service.catalog.currency import ROUBLE, STARS
-from service.payments.event import Money
 
 SIGNS = {ROUBLE: "{} ₽", STARS: "{} ⭐", "USD": "${}", "EUR": "€{}", "GBP": "£{}"}
 
 
-def of(money: Money) -> str:
+def of(amount: Decimal, currency: str) -> str:
     """`300 ₽`, `$3.90`, `230 ⭐`, `15 UAH`."""
-    return SIGNS.get(money.currency, f"{{}} {money.currency}").format(_plain(money.amount))
+    return SIGNS.get(currency, f"{{}} {currency}").format(_plain(amount))
 
 
 def roubles(amount: Decimal) -> str:
-    return of(Money(amount, ROUBLE))
+    return of(amount, ROUBLE)
 
 
 def signed(amount: Decimal) -> str:
