@@ -14,7 +14,7 @@ import orjson
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from service.telegram.client import BotApi
+from service.telegram.client import BotApi, InputFile
 from service.telegram.pacing import Pacing
 
 TOKEN = "123456789:AAF-abcdefghijklmnopqrstuvwxyz_0123"
@@ -92,7 +92,11 @@ async def _params(request: web.Request) -> dict[str, Any]:
     if request.content_type != "multipart/form-data":
         return dict(orjson.loads(await request.read()))
     form = await request.post()
-    return {name: value.file.read() if isinstance(value, web.FileField) else value for name, value in form.items()}
+    return {name: _file(value) if isinstance(value, web.FileField) else value for name, value in form.items()}
+
+
+def _file(field: web.FileField) -> InputFile:
+    return InputFile(field.filename, field.content_type, field.file.read())
 
 
 @asynccontextmanager

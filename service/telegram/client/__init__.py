@@ -3,6 +3,6 @@
 It knows the Bot API; it knows nothing of updates, routes or people.
 """
 
-from service.telegram.client.bot import BotApi
+from service.telegram.client.bot import BotApi, InputFile
 
-__all__ = ["BotApi"]
+__all__ = ["BotApi", "InputFile"]

@@ -10,7 +10,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 import orjson
@@ -33,6 +33,17 @@ BACKOFF_S = 0.25  # before the second try, doubled before the third, each half t
 # although its answer was lost, Telegram has no key to tell the two apart, and a person would read it twice.
 REPEATABLE = ("get", "set", "edit", "answer", "delete")
 PACED = ("send", "copy", "forward", "edit")  # what Telegram's limits on messages count
+
+
+class InputFile(NamedTuple):
+    """A file that goes up with a call; pictures are known by the media type and the name.
+
+    https://core.telegram.org/bots/api#sending-files
+    """
+
+    name: str
+    media_type: str
+    body: bytes
 
 
 async def _ignore(chat_id: int) -> None:
@@ -63,7 +74,7 @@ class BotApi:
     async def call(self, method: str, params: Params | None = None, *, timeout: float = CALL_TIMEOUT_S) -> Any:
         """The method's result; True for what needed no doing any more. `timeout` bounds one try, in seconds.
 
-        Values that are bytes go as files. Raises Upstream: permanent where the same call cannot succeed,
+        Values that are InputFile go up. Raises Upstream: permanent where the same call cannot succeed,
         with retry_after where Telegram asks for more time than there is patience.
         """
         attempt = _Attempt(self, method, dict(params or {}), timeout, self.clock.monotonic() + self.patience)
@@ -182,12 +193,14 @@ def _never_sent(error: Exception) -> bool:
 def _body(params: Params) -> dict[str, Any]:
     """JSON; or, where a value is a file, a form whose other values are text or JSON."""
     given = {name: value for name, value in params.items() if value is not None}  # null would be read as text
-    if not any(isinstance(value, bytes) for value in given.values()):
+    if not any(isinstance(value, InputFile) for value in given.values()):
         return {"data": orjson.dumps(given), "headers": {"Content-Type": "application/json"}}
-    form = aiohttp.FormData()
+    form = aiohttp.FormData(quote_fields=False)  # Telegram shows a file's name as it came
     for name, value in given.items():
-        if isinstance(value, bytes):
-            form.add_field(name, value, filename=name, content_type="application/octet-stream")
+        if isinstance(value, InputFile):
+            form.add_field(
+                name, value.body, filename="".join(filter(str.isprintable, value.name)), content_type=value.media_type
+            )
         else:
             form.add_field(name, value if isinstance(value, str) else orjson.dumps(value).decode())
     return {"data": form}

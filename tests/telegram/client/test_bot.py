@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from service.errors import Upstream
-from service.telegram.client import BotApi
+from service.telegram.client import BotApi, InputFile
 from service.telegram.reply import Call
 from tests.telegram.scripted import BROKEN, TOKEN, Answer, BotApiServer, HandClock, bot_api, ok, refusal
 
@@ -27,12 +27,17 @@ async def test_a_call_returns_its_result(api: Fixture) -> None:
     assert server.paths == [f"/bot{TOKEN}/sendMessage"]
 
 
-async def test_bytes_go_as_a_file(api: Fixture) -> None:
+async def test_a_file_goes_up_with_its_name(api: Fixture) -> None:
     bot, server, _ = api
-    await bot.call("sendPhoto", {"chat_id": 7, "photo": b"\x89PNG", "reply_markup": {"a": 1}, "caption": "x"})
-    assert server.calls == [
-        ("sendPhoto", {"chat_id": "7", "photo": b"\x89PNG", "reply_markup": '{"a":1}', "caption": "x"})
-    ]
+    photo = InputFile('a "лис".png', "image/png", b"\x89PNG\r\n")
+    await bot.call("sendPhoto", {"chat_id": 7, "photo": photo, "reply_markup": {"a": 1}, "caption": "x"})
+    assert server.calls == [("sendPhoto", {"chat_id": "7", "photo": photo, "reply_markup": '{"a":1}', "caption": "x"})]
+
+
+async def test_a_name_cannot_break_out_of_its_header(api: Fixture) -> None:
+    bot, server, _ = api
+    await bot.call("sendDocument", {"chat_id": 7, "document": InputFile("a\r\nX: y.txt", "text/plain", b"x")})
+    assert server.calls[0][1]["document"] == InputFile("aX: y.txt", "text/plain", b"x")
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404])
