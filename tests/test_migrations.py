@@ -132,6 +132,7 @@ LOST = (
     *("processed_updates", "idempotency_keys", "payment_refunds", "payment_events", "payment_references"),
     "payments, payment_references, payment_refunds",
     *("payment_reservations", "payment_effects", "payment_transactions", "balances"),
+    *("generation_events", "project_history", "projects, project_history", "referrals"),
 )
 
 

@@ -95,7 +95,8 @@ INSERT INTO generation_events (
 (7000000001, -1001234567890, 'image-large', 'image', 'success', FALSE, 12.50, NULL, NULL, 8123, '2025-10-01 10:00:00'),
 (7000000001, 7000000001, 'image-large', 'image', 'failed', FALSE, 0, 'E_NSFW', repeat('long ', 500), 41, '2025-10-02'),
 (7000000002, NULL, 'text-small', NULL, 'timeout', NULL, NULL, NULL, NULL, NULL, NULL),
-(42, 42, 'text-small', 'text', 'started', TRUE, 0, NULL, NULL, NULL, '2025-10-03 00:00:00');
+(42, 42, 'text-small', 'text', 'started', TRUE, 0, NULL, NULL, NULL, '2025-10-03 00:00:00'),
+(42, 42, 'text-small', 'text', 'cancelled', TRUE, 0, NULL, NULL, NULL, '2025-10-03 00:00:01');
 
 INSERT INTO projects (user_id, name, description, created_at, updated_at) VALUES
 (7000000001, 'Мой проект', NULL, '2025-01-01 00:00:00', NULL),
@@ -107,7 +108,12 @@ INSERT INTO project_history (project_id, user_id, model_id, inputs, outputs, sta
 
 INSERT INTO referrals (referrer_id, referred_id, reward_rub, created_at) VALUES
 (7000000001, 7000000002, 15.00, '2025-01-01 00:00:00'),
-(1003, 42, NULL, NULL);
+(1003, 42, NULL, NULL),
+(1003, 1003, 15.00, '2025-01-01 00:00:00'),  -- himself
+(1003, 7000000002, 15.00, '2025-01-02 00:00:00'),  -- a second one, later
+(1004, 7000000002, 0, '2025-01-01 00:00:00'),  -- a third one, at the same moment, written later
+(1004, 7000000001, 0, '2025-03-03 00:00:00'),
+(1003, 7000000001, 0, '2025-03-02 00:00:00');  -- written later, and earlier
 
 INSERT INTO payment_transactions (user_id, amount_rub, type, reason, created_at) VALUES
 (7000000001, 99999999.99, 'topup', 'bank', '2025-01-01 00:00:00'),
