@@ -1381,6 +1381,7 @@ CREATE TABLE IF NOT EXISTS referrals (
     reward_rub numeric(14, 2) NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL DEFAULT now(),
     rewarded_at timestamptz,
+    tell_at timestamptz,
     void_reason text,
     CONSTRAINT referrals_pkey PRIMARY KEY (id),
     CONSTRAINT referrals_referrer_known FOREIGN KEY (referrer_id) REFERENCES users (user_id),
@@ -1392,6 +1393,7 @@ ALTER TABLE referrals
 ADD COLUMN IF NOT EXISTS reward_rub numeric(14, 2) NOT NULL DEFAULT 0,
 ADD COLUMN IF NOT EXISTS created_at timestamptz NOT NULL DEFAULT now(),
 ADD COLUMN IF NOT EXISTS rewarded_at timestamptz,
+ADD COLUMN IF NOT EXISTS tell_at timestamptz,
 ADD COLUMN IF NOT EXISTS void_reason text;
 
 -- The changes of type rewrite an adopted table once, under an exclusive lock: adopt it with the old bot stopped.
@@ -1501,12 +1503,21 @@ $$;
 CREATE UNIQUE INDEX IF NOT EXISTS referrals_one_referrer ON referrals (referred_id) WHERE void_reason IS NULL;
 CREATE INDEX IF NOT EXISTS referrals_referrer_idx ON referrals (referrer_id, created_at DESC, id DESC);
 CREATE INDEX IF NOT EXISTS referrals_referred_idx ON referrals (referred_id);
+CREATE INDEX IF NOT EXISTS referrals_recent_idx ON referrals (created_at);
+CREATE INDEX IF NOT EXISTS referrals_unrewarded_idx ON referrals (id)
+WHERE rewarded_at IS NULL AND void_reason IS NULL;
+CREATE INDEX IF NOT EXISTS referrals_untold_idx ON referrals (tell_at) WHERE tell_at IS NOT NULL;
 
 -- Who is here already has started, and nothing is known to have followed: '' for them without a rewrite, and NULL
 -- for those who come, until they start.
 ALTER TABLE users ADD COLUMN IF NOT EXISTS started_with text DEFAULT '';
 -- squawk-ignore ban-drop-default
 ALTER TABLE users ALTER COLUMN started_with DROP DEFAULT;
+ALTER TABLE users ADD COLUMN IF NOT EXISTS started_at timestamptz;
+
+-- Those who came by somebody's link, in the order in which they came.
+CREATE INDEX IF NOT EXISTS users_brought_idx ON users (started_at, user_id)
+WHERE starts_with(started_with, 'ref_');
 
 COMMENT ON TABLE referrals IS 'Who brought whom; one referrer for each person.';
 COMMENT ON COLUMN referrals.id IS 'Number of the row.';
@@ -1515,8 +1526,10 @@ COMMENT ON COLUMN referrals.referred_id IS 'Who was brought.';
 COMMENT ON COLUMN referrals.reward_rub IS 'What the referrer got for it.';
 COMMENT ON COLUMN referrals.created_at IS 'When he was brought.';
 COMMENT ON COLUMN referrals.rewarded_at IS 'When the reward was decided; NULL: not yet.';
+COMMENT ON COLUMN referrals.tell_at IS 'When to tell the referrer of it next; NULL: he is not to be told, or knows.';
 COMMENT ON COLUMN referrals.void_reason IS 'Why an adopted row counts for nothing; NULL for one that counts.';
 COMMENT ON COLUMN users.started_with IS 'What followed the first /start, empty for nothing; NULL: has not started.';
+COMMENT ON COLUMN users.started_at IS 'When the first /start came; NULL before it, and for those who were here already.';
 
 WITH marked AS (
     INSERT INTO _yoyo_migration (migration_hash, migration_id, applied_at_utc)
@@ -1535,7 +1548,7 @@ SELECT
     'apply',
     session_user,
     left('bootstrap.sql'::text, 255),
-    'sha256:0f70c89da775aaf75eef4d9feecc3a2c9a6c24e987085400777ce3a776f7931b'::text,
+    'sha256:4207d573a8ca35520616d88d385dd74d9ba418b55816424237574ea6d316e0d8'::text,
     applied_at_utc
 FROM marked;
 

@@ -12,4 +12,4 @@ $$;
 
 DROP TABLE referrals;
 -- squawk-ignore ban-drop-column
-ALTER TABLE users DROP COLUMN started_with;
+ALTER TABLE users DROP COLUMN started_with, DROP COLUMN started_at;
