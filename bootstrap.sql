@@ -1529,7 +1529,7 @@ COMMENT ON COLUMN referrals.rewarded_at IS 'When the reward was decided; NULL: n
 COMMENT ON COLUMN referrals.tell_at IS 'When to tell the referrer of it next; NULL: he is not to be told, or knows.';
 COMMENT ON COLUMN referrals.void_reason IS 'Why an adopted row counts for nothing; NULL for one that counts.';
 COMMENT ON COLUMN users.started_with IS 'What followed the first /start, empty for nothing; NULL: has not started.';
-COMMENT ON COLUMN users.started_at IS 'When the first /start came; NULL before it, and for those who were here already.';
+COMMENT ON COLUMN users.started_at IS 'When the first /start came; NULL before it, and for who was here already.';
 
 WITH marked AS (
     INSERT INTO _yoyo_migration (migration_hash, migration_id, applied_at_utc)
@@ -1548,7 +1548,7 @@ SELECT
     'apply',
     session_user,
     left('bootstrap.sql'::text, 255),
-    'sha256:4207d573a8ca35520616d88d385dd74d9ba418b55816424237574ea6d316e0d8'::text,
+    'sha256:54ebcf0a5b725ed8fec5a28e187189513005c392c073a4056be3768d15bb1dab'::text,
     applied_at_utc
 FROM marked;
 

@@ -159,4 +159,4 @@ COMMENT ON COLUMN referrals.rewarded_at IS 'When the reward was decided; NULL: n
 COMMENT ON COLUMN referrals.tell_at IS 'When to tell the referrer of it next; NULL: he is not to be told, or knows.';
 COMMENT ON COLUMN referrals.void_reason IS 'Why an adopted row counts for nothing; NULL for one that counts.';
 COMMENT ON COLUMN users.started_with IS 'What followed the first /start, empty for nothing; NULL: has not started.';
-COMMENT ON COLUMN users.started_at IS 'When the first /start came; NULL before it, and for those who were here already.';
+COMMENT ON COLUMN users.started_at IS 'When the first /start came; NULL before it, and for who was here already.';
