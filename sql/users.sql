@@ -66,6 +66,12 @@ SET language = $2
 WHERE user_id = $1
 RETURNING user_id, username, first_name, last_name, language_code, language, is_active, created_at, updated_at;
 
+-- name: note_start(user_id, started_with) :exec
+-- What followed this person's first /start; touches no row that says so already.
+UPDATE users
+SET started_with = $2, started_at = now()
+WHERE user_id = $1 AND started_with IS NULL;
+
 -- name: mark_active(user_id, is_active) :exec
 -- Whether the bot can write to this person; touches no row that says so already.
 UPDATE users

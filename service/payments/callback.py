@@ -14,7 +14,7 @@ from aiohttp import hdrs, web
 
 from service.config import Config
 from service.errors import DeadlineExceeded, Invalid, TooLarge, TransactionConflict, Unavailable, Upstream, UserMissing
-from service.feature import HttpRoute, Rooms
+from service.feature import Event, HttpRoute, Rooms, tell
 from service.http import LOG_FIELDS, refusal
 from service.kernel.clock import Clock
 from service.kernel.coalesce import Coalesced
@@ -124,6 +124,8 @@ def _after(rooms: Rooms, outcome: Outcome) -> Outcome:
     if not outcome.repeated:
         for job in AFTER_SETTLING:
             rooms.of(JobLoop).poke(job)
+    if outcome.paid_by is not None:
+        tell(rooms, Event("payment_settled", outcome.paid_by, {"payment_id": outcome.payment_id}))
     return outcome
 
 

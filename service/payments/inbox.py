@@ -41,12 +41,13 @@ class Stored(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of an event, and why; `repeated`: it had been settled before."""
+    """What became of an event, and why; `repeated`: it had been settled before. `paid_by`: who paid by it just now."""
 
     status: EventStatus
     reason: str = ""
     payment_id: UUID | None = None
     repeated: bool = False
+    paid_by: int | None = None
 
     def log_fields(self) -> dict[str, object]:
         return {"result": "repeated" if self.repeated else self.status, "reason": self.reason}

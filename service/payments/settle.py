@@ -102,7 +102,9 @@ class SettlementInTables(Settlement):
         await _move_each(conn, moves)
         for report in reports:
             metrics.PAYMENT_EVENTS.labels(report.event.provider, report.event.change, "applied").inc()
-        return [Outcome("applied", "", report.event.order_id) for report in reports]
+        payment_of = dict(pairs)
+        payments = [payment_of[report] for report in reports]
+        return [Outcome("applied", "", payment.payment_id, paid_by=payment.user_id) for payment in payments]
 
     async def _apply(self, case: _Case, event: PaymentEvent) -> Outcome:
         if event.change == "nothing":
@@ -119,7 +121,8 @@ class SettlementInTables(Settlement):
             )
         step = await _pay(case, event, payment)
         if isinstance(step, Move):
-            return Outcome("applied", "", payment.payment_id)
+            paid_by = payment.user_id if step.status == "succeeded" else None
+            return Outcome("applied", "", payment.payment_id, paid_by=paid_by)
         if step.status == "review":
             await _hold_for_review(case.conn, payment_id=payment.payment_id)
         return await case.refuse(step, payment)

@@ -17,6 +17,8 @@ FEATURE = Feature(
             "language_code",
             "language",
             "is_active",
+            "started_with",
+            "started_at",
             "created_at",
             "updated_at",
         )

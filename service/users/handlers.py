@@ -5,11 +5,13 @@ It knows what to answer; it knows no SQL and no HTTP.
 
 from __future__ import annotations
 
+import re
+
 from service.errors import Invalid, NotFound, UserMissing
-from service.feature import Menu
+from service.feature import Event, Menu, tell
 from service.telegram import reply
 from service.telegram.reply import NOTHING, Reply
-from service.telegram.router import Context, Router
+from service.telegram.router import Context, Router, payload_of
 from service.telegram.update import Update
 from service.text import LANGUAGES, language_of
 from service.users import repo, texts
@@ -20,10 +22,15 @@ router = Router()
 # https://core.telegram.org/bots/api#chatmember: what a person makes of the bot by blocking it.
 BLOCKED = "kicked"
 BUTTONS_IN_A_ROW = 2
+# What a link to the bot can carry: https://core.telegram.org/bots/features#deep-linking
+_CARRIED = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-@router.command("start")
+@router.command("start", writes=True)
 async def greet(ctx: Context, update: Update) -> Reply:
+    """The first of a person's starts is kept, with what the link carried by which he came. A group's is not his."""
+    if update.in_private:
+        await _note_start(ctx, update)
     sender = update.sender
     name = (sender.first_name or sender.username if sender else None) or "👋"
     return reply.send(ctx.chat_id, ctx.say(texts.WELCOME, name=name), reply_markup=menu_keyboard(ctx))
@@ -89,6 +96,13 @@ async def admit_confusion(ctx: Context, _update: Update) -> Reply:
 async def stop_spinner(_ctx: Context, update: Update) -> Reply:
     """A button of a message from another time."""
     return reply.answer_callback(update.callback_query.id) if update.callback_query else NOTHING
+
+
+async def _note_start(ctx: Context, update: Update) -> None:
+    carried = _CARRIED.fullmatch(payload_of(update))
+    started_with = carried[0] if carried else ""
+    if await repo.note_start(ctx.transaction, user_id=ctx.user_id, started_with=started_with):
+        ctx.afterwards.append(lambda: tell(ctx.rooms, Event("started", ctx.user_id)))
 
 
 def menu_keyboard(ctx: Context) -> dict[str, object]:

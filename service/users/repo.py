@@ -31,6 +31,7 @@ PAGE = 50
 
 choose_language = SQL.one("choose_language", User)
 mark_active = SQL.exec("mark_active")
+note_start = SQL.exec("note_start")
 list_recent_users = SQL.many("list_recent_users", User)
 count_users = SQL.value("count_users", int)
 

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from service.config import Config
-from service.feature import Rooms
+from service.feature import Hearers, Rooms
 from service.kernel.clock import Clock
 from service.kernel.database import Database
 from service.kernel.jobs import JobLoop
@@ -66,6 +66,7 @@ def rooms_for(db: Database, clock: Clock | None = None, ledger: Ledger | None = 
             Settlement: SettlementInTables(),
             People: People(db, clock, cache_ttl_s=600),
             JobLoop: JobLoop((), lambda: None, lambda _: True),
+            Hearers: Hearers(),
         }
     )
 

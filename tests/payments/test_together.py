@@ -17,6 +17,7 @@ from service.payments.event import Money, Report
 from service.payments.inbox import Outcome
 from service.payments.ledger import Ledger
 from service.payments.settle import Entangled, Settlement
+from tests.cast import PAYER
 from tests.payments.money import BROKEN, ROUBLES, balance_of, entries_of, order, paid, rooms_for, settle
 
 USERS = range(8_000, 8_020)
@@ -56,10 +57,15 @@ async def credited(raw: Any) -> dict[int, Decimal]:
     return dict(await raw.fetch("SELECT user_id, sum(amount_rub) FROM payment_transactions GROUP BY user_id"))
 
 
+def settled_for(payment_id: UUID) -> Outcome:
+    return Outcome("applied", "", payment_id, paid_by=PAYER.user_id)
+
+
 async def test_each_has_its_effect(rooms: Rooms, raw: Any) -> None:
     payment_ids = await orders(raw)
     outcomes = await together(rooms, told(payment_ids))
-    assert outcomes == [Outcome("applied", "", payment_id) for payment_id in payment_ids]
+    each = zip(payment_ids, USERS, strict=True)
+    assert outcomes == [Outcome("applied", "", payment_id, paid_by=user_id) for payment_id, user_id in each]
     assert await credited(raw) == dict.fromkeys(USERS, ROUBLES.amount)
     rows = await raw.fetch("SELECT status, payment_id FROM payment_events ORDER BY id")
     assert {row["status"] for row in rows} == {"applied"}
@@ -77,7 +83,7 @@ async def test_it_is_one_transaction(rooms: Rooms, raw: Any) -> None:
 
 async def test_a_lone_one_is_settled_by_itself(rooms: Rooms, raw: Any) -> None:
     payment_id = await order(raw)
-    assert await at_the_till(rooms, [paid(payment_id)]) == [Outcome("applied", "", payment_id)]
+    assert await at_the_till(rooms, [paid(payment_id)]) == [settled_for(payment_id)]
 
 
 @pytest.mark.parametrize("odd", ["amount", "payer", "unknown", "known", "provider", "twice", "effect"])
