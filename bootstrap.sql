@@ -918,7 +918,7 @@ WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_
 
 CREATE TABLE IF NOT EXISTS instances (
     instance_id uuid NOT NULL,
-    kind text NOT NULL,
+    name text NOT NULL,
     started_at timestamptz NOT NULL DEFAULT now(),
     beat_at timestamptz NOT NULL,
     CONSTRAINT instances_pkey PRIMARY KEY (instance_id)
@@ -982,7 +982,7 @@ COMMENT ON COLUMN generation_jobs.delivered_at IS 'When the person was told.';
 
 COMMENT ON TABLE instances IS 'Processes that work, one row for each start; one that does not beat is dead.';
 COMMENT ON COLUMN instances.instance_id IS 'Made at the start of the process.';
-COMMENT ON COLUMN instances.kind IS 'web or work.';
+COMMENT ON COLUMN instances.name IS 'Host and number of the process, for people.';
 COMMENT ON COLUMN instances.started_at IS 'When it started.';
 COMMENT ON COLUMN instances.beat_at IS 'When it was last heard of.';
 
@@ -1003,7 +1003,7 @@ SELECT
     'apply',
     session_user,
     left('bootstrap.sql'::text, 255),
-    'sha256:9becad49b2371696a3304fe106e22b1a7484e689811edf1cf54d36cec034fc3a'::text,
+    'sha256:08044ea3063c8d78cacb4d169d1cc8e4fbf5194b6fdf568265250229f9652238'::text,
     applied_at_utc
 FROM marked;
 

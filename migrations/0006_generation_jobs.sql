@@ -44,7 +44,7 @@ WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_
 
 CREATE TABLE IF NOT EXISTS instances (
     instance_id uuid NOT NULL,
-    kind text NOT NULL,
+    name text NOT NULL,
     started_at timestamptz NOT NULL DEFAULT now(),
     beat_at timestamptz NOT NULL,
     CONSTRAINT instances_pkey PRIMARY KEY (instance_id)
@@ -108,6 +108,6 @@ COMMENT ON COLUMN generation_jobs.delivered_at IS 'When the person was told.';
 
 COMMENT ON TABLE instances IS 'Processes that work, one row for each start; one that does not beat is dead.';
 COMMENT ON COLUMN instances.instance_id IS 'Made at the start of the process.';
-COMMENT ON COLUMN instances.kind IS 'web or work.';
+COMMENT ON COLUMN instances.name IS 'Host and number of the process, for people.';
 COMMENT ON COLUMN instances.started_at IS 'When it started.';
 COMMENT ON COLUMN instances.beat_at IS 'When it was last heard of.';

@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 
 from aiohttp import web
 
 from service import development, http
-from service.app import ASSEMBLY, build
+from service.app import ASSEMBLY, build, reload_catalog
 from service.config import Config
 from service.errors import Upstream
 from service.feature import Feature
@@ -46,18 +47,27 @@ def run(config: Config, *, features: Sequence[Feature] = FEATURES, welcome: Welc
 
     Raises ServiceError when development's database does not start, ConfigError where the catalogue is not usable.
     """
+    _live(config, lambda prepared: serve(prepared, features, welcome))
+
+
+def work(config: Config, *, features: Sequence[Feature] = FEATURES) -> None:
+    """The same without doors: everything that is done behind them, until SIGTERM or SIGINT. Raises as `run`."""
+    _live(replace(config, telegram_mode="webhook"), lambda prepared: labour(prepared, features))
+
+
+def _live(config: Config, life: Callable[[Config], Coroutine[object, object, None]]) -> None:
     logs.configure(config.log_level, config.log_format)
     with development.prepared(config) if config.development else nullcontext(config) as config:
         for secret in config.secrets():
             logs.hide(secret)
-        asyncio.run(serve(config, features, welcome))
+        asyncio.run(life(config))
     logs.flush()
 
 
 async def serve(config: Config, features: Sequence[Feature], welcome: Welcome | None) -> None:
     """Start, say so, and stop when the process is told to."""
     stop = _stop_signal()
-    app = build(config, features=features)
+    app = _built(config, features)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S, lingering_time=LINGER_S)
     await runner.setup()
     lifecycle = app[ASSEMBLY].operations.lifecycle
@@ -77,6 +87,26 @@ async def serve(config: Config, features: Sequence[Feature], welcome: Welcome | 
     await runner.cleanup()
     http.observations.settle()
     log.info("stopped")
+
+
+async def labour(config: Config, features: Sequence[Feature]) -> None:
+    """Start without opening a door, and stop when the process is told to."""
+    stop = _stop_signal()
+    app = _built(config, features)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    _settle_memory()
+    log.info("working")
+    await stop.wait()
+    log.info("stopping")
+    await runner.cleanup()
+    log.info("stopped")
+
+
+def _built(config: Config, features: Sequence[Feature]) -> web.Application:
+    app = build(config, features=features)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_catalog, app)
+    return app
 
 
 def _settle_memory() -> None:

@@ -6,6 +6,10 @@
 -- lease he holds: a worker that comes back from the dead changes nothing. Many rows at once are locked with SKIP
 -- LOCKED, so nobody here waits for anybody but one row's holder.
 
+-- name: ring(payload) :exec
+-- Wake the workers of every instance: there is work; or, with the id of a job, it was called off.
+SELECT pg_notify('generation_jobs', $1);
+
 -- name: lock_person(user_id) :exec
 -- One order of a person at a time, so that the count of what he has open is exact.
 SELECT pg_advisory_xact_lock(hashtextextended('generation_jobs', $1::bigint));
@@ -32,14 +36,15 @@ written AS (
 SELECT
     ahead.jobs AS ahead,
     EXISTS(SELECT FROM written) AS is_new,
-    EXISTS(SELECT FROM generation_jobs AS known WHERE known.job_id = $1) AS is_known
+    EXISTS(SELECT FROM generation_jobs AS known WHERE known.job_id = $1) AS is_known,
+    TRUE AS is_kept
 FROM ahead;
 
--- name: claim(instance_id, now, since, paid, batch) :many
--- Take what is due again, then what comes next in the queue from that place on; with `paid`, paid work as well.
+-- name: claim(instance_id, now, since, most_rub, batch) :many
+-- Take what is due again, then what comes next in the queue from that place on; nothing dearer than that.
 WITH due AS (
     SELECT job_id FROM generation_jobs
-    WHERE status = 'waiting' AND due_at <= $2::timestamptz AND ($4::boolean OR price_rub = 0)
+    WHERE status = 'waiting' AND due_at <= $2::timestamptz AND price_rub <= $4::numeric
     ORDER BY due_at
     LIMIT $5::bigint
     FOR UPDATE SKIP LOCKED
@@ -47,7 +52,7 @@ WITH due AS (
 
 upcoming AS (
     SELECT job_id FROM generation_jobs
-    WHERE status = 'queued' AND at_once IS NULL AND place >= $3::timestamptz AND ($4::boolean OR price_rub = 0)
+    WHERE status = 'queued' AND at_once IS NULL AND place >= $3::timestamptz AND price_rub <= $4::numeric
     ORDER BY place
     LIMIT $5::bigint - (SELECT count(*) FROM due)
     FOR UPDATE SKIP LOCKED
@@ -82,7 +87,7 @@ RETURNING
 -- One claim of limited models at a time, so that the count of those under way is exact.
 SELECT pg_advisory_xact_lock(hashtextextended('generation_jobs.at_once', 0));
 
--- name: claim_limited(instance_id, now, paid, batch) :many
+-- name: claim_limited(instance_id, now, most_rub, batch) :many
 -- Take jobs of models that bear only so many at once, as many as there is room for. After lock_limits.
 WITH RECURSIVE model AS (
     (
@@ -116,7 +121,7 @@ upcoming AS (
         SELECT job.job_id, job.place FROM generation_jobs AS job
         WHERE
             job.status = 'queued' AND job.at_once IS NOT NULL AND job.model_id = model.model_id
-            AND ($3::boolean OR job.price_rub = 0)
+            AND job.price_rub <= $3::numeric
         ORDER BY job.place
         LIMIT greatest(model.at_once - coalesce(busy.jobs, 0), 0)
         FOR UPDATE SKIP LOCKED
@@ -178,7 +183,7 @@ FROM done;
 UPDATE generation_jobs
 SET status = 'cancelled', lease = lease + 1, instance_id = NULL, due_at = NULL, finished_at = $3, delivered_at = $3
 WHERE job_id = $1 AND user_id = $2 AND status IN ('queued', 'waiting', 'running')
-RETURNING job_id, user_id, model_id, price_rub, reference, progress_message_id;
+RETURNING job_id, user_id, chat_id, language, prompt, model_id, price_rub, reference, progress_message_id;
 
 -- name: call_back(job_id, now) :exec
 -- The provider has news of this job: look at it now, or as soon as whoever is at it lets go.
@@ -196,9 +201,9 @@ SELECT job_id, user_id, chat_id, model_id, price_rub, prompt, status, outputs, e
 FROM generation_jobs
 WHERE job_id = $1 AND user_id = $2;
 
--- name: beat(instance_id, kind, now) :exec
+-- name: beat(instance_id, name, now) :exec
 -- This instance is alive.
-INSERT INTO instances AS instance (instance_id, kind, started_at, beat_at) VALUES ($1, $2, $3, $3)
+INSERT INTO instances AS instance (instance_id, name, started_at, beat_at) VALUES ($1, $2, $3, $3)
 ON CONFLICT (instance_id) DO UPDATE SET beat_at = excluded.beat_at;
 
 -- name: list_leases(instance_id) :many
@@ -221,16 +226,17 @@ gone AS (
 
 SELECT count(*) AS jobs FROM left_behind;
 
--- name: rescue(instance_id, now, beat_since, overdue_since, most_attempts, batch) :many
--- Take jobs from whoever is dead or hangs: they are due again, but for those tried too often, which are mine to end.
+-- name: rescue(now, beat_since, overdue_since, most_attempts, most_rub, batch) :many
+-- Take jobs from whoever is dead or hangs: they are due again, but for those that were begun too often, which end.
 WITH lost AS (
     SELECT job.job_id FROM generation_jobs AS job
     WHERE
         job.status = 'running'
+        AND job.price_rub <= $5::numeric
         AND (
-            job.deadline_at < $4::timestamptz
+            job.deadline_at < $3::timestamptz
             OR NOT EXISTS (
-                SELECT FROM instances WHERE instances.instance_id = job.instance_id AND instances.beat_at >= $3
+                SELECT FROM instances WHERE instances.instance_id = job.instance_id AND instances.beat_at >= $2
             )
         )
     ORDER BY job.deadline_at
@@ -240,10 +246,11 @@ WITH lost AS (
 
 UPDATE generation_jobs AS job
 SET
-    status = CASE WHEN job.attempts < $5 THEN 'waiting' ELSE 'running' END,
-    instance_id = CASE WHEN job.attempts < $5 THEN NULL ELSE $1::uuid END,
-    due_at = CASE WHEN job.attempts < $5 THEN $2::timestamptz END,
-    deadline_at = CASE WHEN job.attempts < $5 THEN job.deadline_at ELSE $2::timestamptz + interval '1 minute' END,
+    status = CASE WHEN job.attempts < $4 THEN 'waiting' ELSE 'failed' END,
+    error_code = CASE WHEN job.attempts < $4 THEN job.error_code ELSE 'worker_lost' END,
+    finished_at = CASE WHEN job.attempts < $4 THEN job.finished_at ELSE $1::timestamptz END,
+    due_at = $1::timestamptz,
+    instance_id = NULL,
     lease = job.lease + 1
 WHERE job.job_id = any(ARRAY(SELECT lost.job_id FROM lost))
 RETURNING

@@ -1,6 +1,6 @@
-"""`python -m service run`: serves until it is told to stop.
+"""`python -m service run` serves until it is told to stop; `work` works beside it, without doors.
 
-It knows the word of the command line; what it does is service.process's.
+It knows the words of the command line; what they do is service.process's.
 """
 
 from __future__ import annotations
@@ -14,10 +14,17 @@ from service.config import Config
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     text = "serve Telegram, the processors and the operators"
     subparsers.add_parser("run", help=text, description=text).set_defaults(run=serve)
+    text = "do what people ordered, beside the processes that serve"
+    subparsers.add_parser("work", help=text, description=text).set_defaults(run=work)
 
 
 def serve(_arguments: argparse.Namespace, config: Config) -> int:
     process.run(config, welcome=welcome if config.development else None)
+    return 0
+
+
+def work(_arguments: argparse.Namespace, config: Config) -> int:
+    process.work(config)
     return 0
 
 

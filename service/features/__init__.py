@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from service import payments, users
 from service.feature import Feature
+from service.features import diagnostics, operators, projects
 from service.telegram import inbox
 
 FEATURES: tuple[Feature, ...] = (
@@ -11,4 +12,8 @@ FEATURES: tuple[Feature, ...] = (
     inbox.PROCESSED,
     inbox.FAILED,
     *payments.FEATURES,
+    diagnostics.FEATURE,
+    *generation.FEATURES,
+    *projects.FEATURES,
+    operators.FEATURE,
 )

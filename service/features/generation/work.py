@@ -28,11 +28,15 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Placed(msgspec.Struct, frozen=True):
-    """Where an order stands: how many of the same person are ahead of it, and whether it was there already."""
+    """Where an order stands: how many of the same person are ahead of it, and whether it was there already.
+
+    is_kept: there is a row of it, which can be called off and outlives the process.
+    """
 
     ahead: int
     is_new: bool
     is_known: bool
+    is_kept: bool
 
     @property
     def refused(self) -> bool:
@@ -75,3 +79,48 @@ class Result(msgspec.Struct, frozen=True):
     output: Output | None = None
     error_code: str | None = None
     progress_message_id: int | None = None
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """How a claim ended.
+
+    due_at: when recovery tells the person, where nobody has by then; None: there is nothing to tell.
+    """
+
+    job_id: UUID
+    lease: int
+    status: Ending
+    output: Output | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    due_at: datetime | None = None
+
+
+class Cancelled(msgspec.Struct, frozen=True):
+    """A job that its person called off."""
+
+    job_id: UUID
+    user_id: int
+    chat_id: int
+    language: Language
+    prompt: str
+    model_id: str
+    price_rub: Decimal
+    reference: str | None
+    progress_message_id: int | None
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A job as its person may see it. outputs: JSON, complete once it is delivered."""
+
+    job_id: UUID
+    user_id: int
+    chat_id: int
+    model_id: str
+    price_rub: Decimal
+    prompt: str
+    status: str
+    outputs: str | None
+    error_code: str | None
+    created_at: datetime
+    finished_at: datetime | None

@@ -1,0 +1,1 @@
+"""The queue: its table, the bell that wakes workers, the worker, and what mends it after a crash."""

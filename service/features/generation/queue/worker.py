@@ -1,0 +1,221 @@
+"""The worker of a process: claims work, carries it out, and lets go of what it does not hold any more.
+
+It knows leases, hands and beats; what becomes of a claim is its course's to know. Killed at any line it leaves claims
+that others take over; stopped for longer than its beat may be late, it changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar, cast
+from uuid import UUID, uuid4
+
+import msgspec
+
+from service.catalog import Catalog
+from service.config import Config
+from service.errors import Unavailable
+from service.feature import Rooms
+from service.features.generation import progress
+from service.features.generation.attempt import happened
+from service.features.generation.billing import Billing
+from service.features.generation.in_process import InProcess
+from service.features.generation.providers.provider import Pending
+from service.features.generation.queue import course, table
+from service.features.generation.queue.bell import Bell
+from service.features.generation.queue.door import Queue, Wish
+from service.features.generation.work import Claim
+from service.kernel.clock import Clock
+from service.kernel.log import Log
+
+# Jobs under way at once in a process: nearly all of them wait for somebody else.
+HANDS = 100
+# The safety net under the bell.
+POLL_S = 1.0
+# Now and then the queue is looked at from its very beginning: a place is given before its order is committed.
+SWEEP_S = 5.0
+MARGIN = timedelta(seconds=1)
+# Older than any place in any queue.
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+# A beat may be lost, and the next one still comes in time.
+BEATS_PER_TTL = 4
+STOP_GRACE_S = 3.0
+FIRST_PAUSE_S = 0.1  # after the database refused, doubled each time
+
+T = TypeVar("T")
+Task = asyncio.Task[None]
+
+log = Log("generation")
+
+
+@asynccontextmanager
+async def at_work(rooms: Callable[[], Rooms]) -> AsyncIterator[None]:
+    """A worker for as long as the process lives."""
+    worker = Worker(rooms)
+    worker.start()
+    yield
+    await worker.stop()
+    await rooms().of(InProcess).stop()
+
+
+class Worker:
+    """`rooms` are asked for anew at each step: what is mounted may change at any time."""
+
+    def __init__(self, rooms: Callable[[], Rooms], *, hands: int = HANDS) -> None:
+        self.instance_id = uuid4()
+        self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self._rooms = rooms
+        self._hands = hands
+        self._beat_every_s = rooms().of(Config).job_heartbeat_ttl / BEATS_PER_TTL
+        self._beaten_at = -self._beat_every_s
+        self._swept_at = -SWEEP_S
+        self._since = LONG_AGO
+        self._tasks: set[Task] = set()
+        self._held: dict[table.Lease, Task] = {}  # those that can be called off: they are not at their end yet
+        self._stuck: set[Task] = set()  # those that wait for the database, or for money, and keep no hand busy
+        self._more = False  # whether the last look left something in the queue
+        self._bell = rooms().of(Bell)
+        self._bell.on_call_off = self._call_off
+        self._loops: list[Task] = []
+
+    def start(self) -> None:
+        self._loops = [asyncio.create_task(self._keep_claiming()), asyncio.create_task(self._keep_beating())]
+
+    async def stop(self) -> None:
+        """Claim nothing more, let what is under way end for a moment, and leave the rest to others."""
+        await _cancelled(self._loops)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=STOP_GRACE_S)
+        await _cancelled(self._tasks)
+        with suppress(Unavailable, TimeoutError):
+            async with asyncio.timeout(STOP_GRACE_S):
+                left = await self._rooms().of(Queue).leave(self._rooms(), self.instance_id)
+            if left:
+                log.info("work left to others", jobs=left)
+
+    @property
+    def _free(self) -> int:
+        return max(self._hands - len(self._tasks) + len(self._stuck), 0)
+
+    async def _keep_claiming(self) -> None:
+        while True:
+            wanted = self._free
+            claims = await self._claim_surely(wanted) if wanted else []
+            for claim in claims:
+                self._begin(claim)
+            self._more = len(claims) == wanted
+            self._bell.answered_here = self._free > 0
+            if not (self._more and self._free):
+                await self._bell.heard(POLL_S)
+
+    async def _claim_surely(self, batch: int) -> list[Claim]:
+        """Nothing, where it cannot be: the next look comes by itself."""
+        try:
+            return await self._claim(batch)
+        except Unavailable:
+            return []
+        except Exception:  # a worker that ended would look like one that is alive
+            log.exception("claiming failed")
+            return []
+
+    async def _claim(self, batch: int) -> list[Claim]:
+        """Beats first where the last one is late: a claim of somebody who seems dead would be taken away."""
+        rooms, now = self._rooms(), self._now()
+        if now - self._beaten_at >= self._beat_every_s:
+            await self._beat()
+        sweep = now - self._swept_at >= SWEEP_S
+        since = LONG_AGO if sweep else self._since
+        wish = Wish(self.instance_id, batch, rooms.of(Billing).most_rub, since, sweep or self._has_limits)
+        claims = await rooms.of(Queue).claim(rooms, wish)
+        if sweep:
+            self._swept_at = now
+        if fresh := [claim.place for claim in claims if claim.attempts == 1]:
+            self._since = min(*fresh, rooms.of(Clock).now()) - MARGIN
+        return claims
+
+    def _begin(self, claim: Claim) -> None:
+        task = asyncio.create_task(self._carry_out(claim))
+        self._tasks.add(task)
+        self._held[table.Lease(claim.job_id, claim.lease)] = task
+        task.add_done_callback(self._let_go)
+
+    def _let_go(self, task: Task) -> None:
+        """With a hand free there is reason to look, where the queue is longer, or a limited model has room again."""
+        self._tasks.discard(task)
+        self._stuck.discard(task)
+        if self._more or self._has_limits:
+            self._bell.wake()
+
+    async def _carry_out(self, claim: Claim) -> None:
+        """From the claim to its end, through any outage of the database, for as long as the claim is ours."""
+        lease = table.Lease(claim.job_id, claim.lease)
+        if claim.reference is None:
+            happened(self._rooms(), claim, claim.model_id, "started", is_free=not claim.price_rub, price_rub=0)
+        try:
+            async with progress.shown(self._rooms(), claim) as shown:
+                step = await self._through_outages(lambda: course.try_once(self._rooms(), claim))
+                if isinstance(step, Pending):
+                    shown.percent = step.percent
+            claim = msgspec.structs.replace(claim, progress_message_id=shown.message_id)
+            self._held.pop(lease)
+            await self._through_outages(lambda: course.conclude(self._rooms(), claim, step))
+        except Exception:  # it stays ours until its deadline, and is then taken from us
+            log.exception("work broke", job_id=str(claim.job_id))
+        finally:
+            self._held.pop(lease, None)
+
+    async def _through_outages(self, do: Callable[[], Awaitable[T]]) -> T:
+        """Do it as soon as the database lets us; whether it is still ours to do, the lease says."""
+        task, pause_s = cast("Task", asyncio.current_task()), FIRST_PAUSE_S
+        while True:
+            try:
+                done = await do()
+            except Unavailable:
+                self._stuck.add(task)
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, POLL_S)
+            else:
+                self._stuck.discard(task)
+                return done
+
+    async def _keep_beating(self) -> None:
+        while True:
+            await asyncio.sleep(self._beat_every_s)
+            try:
+                await self._beat()
+            except Unavailable:
+                continue
+            except Exception:  # a worker that does not beat is taken for dead
+                log.exception("beat failed")
+
+    async def _beat(self) -> None:
+        """Say that we are alive, and let go of what was taken from us meanwhile."""
+        before = list(self._held)
+        held = await self._rooms().of(Queue).attend(self._rooms(), self.instance_id, self._name)
+        self._beaten_at = self._now()
+        for lease in before:
+            if lease not in held and (task := self._held.get(lease)):
+                task.cancel()
+
+    def _call_off(self, job_id: UUID) -> None:
+        for lease, task in self._held.items():
+            if lease.job_id == job_id:
+                task.cancel()
+
+    @property
+    def _has_limits(self) -> bool:
+        return any(model.at_once for model in self._rooms().of(Catalog).models)
+
+    def _now(self) -> float:
+        return self._rooms().of(Clock).monotonic()
+
+
+async def _cancelled(tasks: Collection[Task]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
