@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from service import payments, users
 from service.feature import Feature
-from service.features import diagnostics, operators, projects
+from service.features import diagnostics, generation, operators, projects
 from service.telegram import inbox
 
 FEATURES: tuple[Feature, ...] = (
@@ -12,8 +12,8 @@ FEATURES: tuple[Feature, ...] = (
     inbox.PROCESSED,
     inbox.FAILED,
     *payments.FEATURES,
-    diagnostics.FEATURE,
     *generation.FEATURES,
+    diagnostics.FEATURE,
     *projects.FEATURES,
     operators.FEATURE,
 )

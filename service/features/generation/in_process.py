@@ -17,7 +17,7 @@ from service.feature import Rooms
 from service.features.generation import delivery
 from service.features.generation.attempt import Failed, Step, attempt, happened
 from service.features.generation.providers.provider import Output, Pending
-from service.features.generation.work import Order, Placed, Placed, Result
+from service.features.generation.work import Order, Placed, Result
 from service.kernel.clock import Clock
 from service.kernel.log import Log
 

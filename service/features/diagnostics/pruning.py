@@ -1,0 +1,27 @@
+"""Forgets old events, in small batches. It knows for how long they are kept and nothing of what is in them."""
+
+from __future__ import annotations
+
+from service.feature import Rooms
+from service.features.diagnostics import repo
+from service.features.diagnostics.window import KEPT_FOR
+from service.kernel.clock import Clock
+from service.kernel.database import Database
+from service.kernel.jobs import Counts, Job
+
+PRUNE_EVERY_S = 300.0
+# Rows of one transaction: some 20 ms, so that nobody waits for it.
+PRUNE_BATCH = 5_000
+
+
+async def prune_events(rooms: Rooms) -> Counts:
+    before, pruned = rooms.of(Clock).now() - KEPT_FOR, 0
+    while True:
+        async with rooms.of(Database).acquire() as conn:
+            batch = await repo.prune_events(conn, before=before, batch=PRUNE_BATCH)
+        pruned += batch
+        if batch < PRUNE_BATCH:
+            return {"pruned": pruned}
+
+
+JOB = Job("prune_generation_events", PRUNE_EVERY_S, prune_events)
