@@ -15,6 +15,7 @@ from service.telegram.update import Update
 
 # One button: what it says and what it sends back (callback data, 1-64 bytes).
 Button = tuple[str, str]
+TEXT_MAX = 4096  # UTF-16 units of a message (https://core.telegram.org/bots/api#sendmessage)
 
 
 class Link(NamedTuple):
@@ -63,6 +64,17 @@ NOTHING = Reply()
 def send(chat_id: int | None, text: str, **params: Any) -> Reply:
     """A message. `reply_markup` and others by their Bot API names."""
     return Reply((Call("sendMessage", {"chat_id": chat_id, "text": text, **params}),))
+
+
+def fitting(lines: Sequence[str]) -> str:
+    """As many whole lines as one message takes."""
+    kept, left = [], TEXT_MAX
+    for line in lines:
+        left -= len(line.encode("utf-16-le")) // 2 + 1
+        if left < 0:
+            break
+        kept.append(line)
+    return "\n".join(kept)
 
 
 def edit(chat_id: int, message_id: int, text: str, **params: Any) -> Reply:
