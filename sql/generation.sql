@@ -6,13 +6,13 @@
 -- lease he holds: a worker that comes back from the dead changes nothing. Many rows at once are locked with SKIP
 -- LOCKED, so nobody here waits for anybody but one row's holder.
 
--- name: ring(payload) :exec
+-- name: ring(payload) :value
 -- Wake the workers of every instance: there is work; or, with the id of a job, it was called off.
-SELECT pg_notify('generation_jobs', $1);
+SELECT pg_notify('generation_jobs', $1) IS NOT NULL AS is_rung;
 
--- name: lock_person(user_id) :exec
+-- name: lock_person(user_id) :value
 -- One order of a person at a time, so that the count of what he has open is exact.
-SELECT pg_advisory_xact_lock(hashtextextended('generation_jobs', $1::bigint));
+SELECT pg_advisory_xact_lock(hashtextextended('generation_jobs', $1::bigint)) IS NOT NULL AS is_locked;
 
 -- name: enqueue(job_id, user_id, chat_id, language, model_id, price_rub, prompt, timeout_s, at_once, now, most) :one
 -- Put a job into the queue, the later the more of this person's are ahead of it, unless those are too many.
@@ -81,11 +81,12 @@ WHERE
     ))
 RETURNING
     job.job_id, job.user_id, job.chat_id, job.language, job.model_id, job.price_rub, job.prompt, job.lease,
-    job.attempts, job.reference, job.deadline_at, job.progress_message_id, job.place, job.started_at;
+    job.attempts, job.reference, coalesce(job.deadline_at, job.place) AS deadline_at, job.progress_message_id,
+    job.place, coalesce(job.started_at, job.place) AS started_at;
 
--- name: lock_limits() :exec
+-- name: lock_limits() :value
 -- One claim of limited models at a time, so that the count of those under way is exact.
-SELECT pg_advisory_xact_lock(hashtextextended('generation_jobs.at_once', 0));
+SELECT pg_advisory_xact_lock(hashtextextended('generation_jobs.at_once', 0)) IS NOT NULL AS is_locked;
 
 -- name: claim_limited(instance_id, now, most_rub, batch) :many
 -- Take jobs of models that bear only so many at once, as many as there is room for. After lock_limits.
@@ -107,23 +108,18 @@ WITH RECURSIVE model AS (
     ) AS following
 ),
 
-busy AS (
-    SELECT model_id, count(*) AS jobs FROM generation_jobs
-    WHERE status IN ('running', 'waiting') AND at_once IS NOT NULL
-    GROUP BY model_id
-),
-
 upcoming AS (
     SELECT candidate.job_id, candidate.place
-    FROM model
-    LEFT JOIN busy ON model.model_id = busy.model_id
-    CROSS JOIN LATERAL (
+    FROM model CROSS JOIN LATERAL (
         SELECT job.job_id, job.place FROM generation_jobs AS job
         WHERE
             job.status = 'queued' AND job.at_once IS NOT NULL AND job.model_id = model.model_id
             AND job.price_rub <= $3::numeric
         ORDER BY job.place
-        LIMIT greatest(model.at_once - coalesce(busy.jobs, 0), 0)
+        LIMIT greatest(model.at_once - (
+            SELECT count(*) FROM generation_jobs AS busy
+            WHERE busy.model_id = model.model_id AND busy.status IN ('running', 'waiting') AND busy.at_once IS NOT NULL
+        ), 0)
         FOR UPDATE SKIP LOCKED
     ) AS candidate
     ORDER BY candidate.place
@@ -141,7 +137,8 @@ SET
 WHERE job.job_id = any(ARRAY(SELECT upcoming.job_id FROM upcoming))
 RETURNING
     job.job_id, job.user_id, job.chat_id, job.language, job.model_id, job.price_rub, job.prompt, job.lease,
-    job.attempts, job.reference, job.deadline_at, job.progress_message_id, job.place, job.started_at;
+    job.attempts, job.reference, coalesce(job.deadline_at, job.place) AS deadline_at, job.progress_message_id,
+    job.place, coalesce(job.started_at, job.place) AS started_at;
 
 -- name: put_off(job_id, lease, reference, progress_message_id, due_at, now) :exec
 -- Look at it again then, or at once where the provider has called back meanwhile. The provider's task stays its own.
@@ -188,7 +185,7 @@ RETURNING job_id, user_id, chat_id, language, prompt, model_id, price_rub, refer
 -- name: call_back(job_id, now) :exec
 -- The provider has news of this job: look at it now, or as soon as whoever is at it lets go.
 UPDATE generation_jobs
-SET called_back_at = $2, due_at = CASE WHEN status = 'waiting' THEN $2 END
+SET called_back_at = $2::timestamptz, due_at = CASE WHEN status = 'waiting' THEN $2::timestamptz END
 WHERE job_id = $1 AND status IN ('queued', 'waiting', 'running');
 
 -- name: is_known(job_id) :value
@@ -255,7 +252,8 @@ SET
 WHERE job.job_id = any(ARRAY(SELECT lost.job_id FROM lost))
 RETURNING
     job.job_id, job.user_id, job.chat_id, job.language, job.model_id, job.price_rub, job.prompt, job.lease,
-    job.attempts, job.reference, job.deadline_at, job.progress_message_id, job.place, job.started_at, job.status;
+    job.attempts, job.reference, coalesce(job.deadline_at, job.place) AS deadline_at, job.progress_message_id,
+    job.place, coalesce(job.started_at, job.place) AS started_at, job.status;
 
 -- name: claim_undelivered(now, until, batch) :many
 -- Take results that nobody was told of, and leave them to others after that time.

@@ -31,8 +31,8 @@ from tests.waiting import until
 PROBE_INTERVAL_S = 0.05
 NEVER_S = 3600.0
 TITLE = Text(en="Events", ru="События")
-CREATE = "CREATE TABLE generation_events (event_id bigint, created_at timestamptz)"
-MISSING = Off("generation_events table missing", ("generation_events",))
+CREATE = "CREATE TABLE planted_events (event_id bigint, created_at timestamptz)"
+MISSING = Off("planted_events table missing", ("planted_events",))
 
 
 class Events:
@@ -61,7 +61,7 @@ OTHER = Job("other", NEVER_S, prune)
 DIAGNOSTICS = Feature(
     "diagnostics",
     TITLE,
-    needs={"generation_events": owns("event_id", "created_at")},
+    needs={"planted_events": owns("event_id", "created_at")},
     router=routing("failures"),
     jobs=(PRUNE,),
     offers=(Offer(Events, lambda _rooms: Events("real"), lambda _rooms: Events("absent")),),
@@ -113,20 +113,20 @@ async def test_a_table_that_comes_and_goes(
         assert switchboard.states == {"users": On(), "diagnostics": MISSING, "unset": Off("SECRET is not set")}
         await raw.execute(CREATE)
         await until(lambda: switchboard.is_on("diagnostics"), within=1.0)
-        await raw.execute("ALTER TABLE generation_events DROP COLUMN created_at")
+        await raw.execute("ALTER TABLE planted_events DROP COLUMN created_at")
         await until(lambda: not switchboard.is_on("diagnostics"), within=1.0)
-        await raw.execute("ALTER TABLE generation_events ADD COLUMN created_at timestamptz")
+        await raw.execute("ALTER TABLE planted_events ADD COLUMN created_at timestamptz")
         await until(lambda: switchboard.is_on("diagnostics"), within=1.0)
-        await raw.execute("DROP TABLE generation_events")
+        await raw.execute("DROP TABLE planted_events")
         await until(lambda: not switchboard.is_on("diagnostics"), within=1.0)
         probed = switchboard.probed_at
         await until(lambda: switchboard.probed_at != probed)
     assert told(caplog) == [
-        ("WARNING", "generation_events table missing", "diagnostics"),
+        ("WARNING", "planted_events table missing", "diagnostics"),
         ("INFO", "feature on", "diagnostics"),
-        ("WARNING", "generation_events.created_at column missing", "diagnostics"),
+        ("WARNING", "planted_events.created_at column missing", "diagnostics"),
         ("INFO", "feature on", "diagnostics"),
-        ("WARNING", "generation_events table missing", "diagnostics"),
+        ("WARNING", "planted_events table missing", "diagnostics"),
     ]
     assert [state.reason for _, state in changes] == [
         message if level == "WARNING" else "" for level, message, _ in told(caplog)
@@ -198,7 +198,7 @@ async def test_a_look_that_has_begun_is_too_early_for_who_asks_now(
     switchboard = switchboard_on(db, NEVER_S)
     early = asyncio.create_task(switchboard.refresh())
     await looked.wait()
-    await raw.execute("DROP TABLE generation_events")
+    await raw.execute("DROP TABLE planted_events")
     asked = asyncio.create_task(switchboard.refresh())
     await asyncio.sleep(0)
     go_on.set()
@@ -214,7 +214,7 @@ async def test_states_stay_while_the_database_is_away(db: Database, database_url
     async with probing(switchboard):
         before = switchboard.states
         assert before["diagnostics"] == On()
-        await raw.execute("DROP TABLE generation_events")
+        await raw.execute("DROP TABLE planted_events")
         await raw.close()
         async with away(database_url):
             await until(lambda: not db.reachable)

@@ -68,9 +68,9 @@ class Undelivered(msgspec.Struct, frozen=True):
         )
 
 
-_lock_person = SQL.exec("lock_person")
+_lock_person = SQL.value("lock_person", bool)
 _enqueue = SQL.one("enqueue", Placed)
-_lock_limits = SQL.exec("lock_limits")
+_lock_limits = SQL.value("lock_limits", bool)
 _claim_limited = SQL.many("claim_limited", Claim)
 _finish = SQL.value("finish", list[UUID])
 _mark_delivered = SQL.exec("mark_delivered")
@@ -87,7 +87,7 @@ leave = SQL.value("leave", int)
 rescue = SQL.many("rescue", Rescued)
 claim_undelivered = SQL.many("claim_undelivered", Undelivered)
 list_paid = SQL.value("list_paid", list[UUID])
-ring = SQL.exec("ring")
+ring = SQL.value("ring", bool)
 prune_jobs = SQL.exec("prune_jobs")
 prune_instances = SQL.exec("prune_instances")
 
