@@ -19,6 +19,8 @@ FOLDER = Path(".ballast")
 SECRETS = ("admin_token", "telegram_webhook_secret")
 # The sandbox's bot: a token of the real form, of a bot that Telegram does not have.
 SANDBOX_TOKEN = "1:sandbox-token-of-a-bot-that-lives-on-this-machine"  # noqa: S105
+# And the one that the sandbox's makers of texts and pictures take.
+SANDBOX_KEY = "sk-sandbox"
 
 
 def uses_sandbox(config: Config) -> bool:
@@ -56,7 +58,7 @@ def _with_secrets(config: Config, path: Path) -> Config:
 
 
 def _with_sandbox(config: Config) -> Config:
-    """Telegram's stand-in, and one for each payment processor whose keys are not there."""
+    """Telegram's stand-in, and one for each payment processor and each maker of things whose keys are not there."""
     here = f"http://127.0.0.1:{config.port}"
     config = replace(config, telegram_bot_token=SANDBOX_TOKEN, telegram_api_base=f"{here}/sandbox", public_url=here)
     if config.yookassa_secret_key is None:
@@ -80,6 +82,12 @@ def _with_sandbox(config: Config) -> Config:
             polar_webhook_secret="polar_whs_sandbox",  # noqa: S106 - of a stand-in
             polar_product_id="11111111-2222-4333-8444-555555555555",
             polar_api_base=f"{here}/sandbox/polar",
+        )
+    if config.generation_api_base is None:
+        config = replace(
+            config,
+            generation_api_key=SANDBOX_KEY,
+            generation_api_base=f"{here}/sandbox/generation/v1",
         )
     return config
 

@@ -54,6 +54,7 @@ def sold(config: Config) -> Catalog:
 
 def assemble(config: Config, features: Sequence[Feature], clock: Clock) -> Assembly:
     """Who needs whom. Raises ConfigError where the catalogue is not usable."""
+    offered = sold(config)  # before anything is opened that would have to be closed again
     database = Database(config.database, clock)
     people = People(database, clock, cache_ttl_s=config.user_cache_ttl)
     menu = Menu.of(features)
@@ -65,7 +66,7 @@ def assemble(config: Config, features: Sequence[Feature], clock: Clock) -> Assem
         {
             Config: config,
             Clock: clock,
-            Catalog: sold(config),
+            Catalog: offered,
             Database: database,
             People: people,
             Menu: menu,

@@ -16,6 +16,7 @@ from service.feature import Feature, HttpRoute, Off, Rooms
 from service.ops.admin.guard import Guard
 from service.ops.operations import Operations
 from service.sandbox import Sandbox
+from service.sandbox.generation import Generation
 from service.sandbox.processors import Accounts, PolarAccount, Processors, StripeAccount, YooKassaAccount
 from service.switchboard import Switchboard
 from service.telegram import webhook
@@ -38,6 +39,7 @@ def stand_ins(config: Config, app: web.Application) -> None:
     if development.uses_sandbox(config):
         Sandbox(development.SANDBOX_TOKEN).mount(app)
         _processors(config).mount(app)
+        Generation(development.SANDBOX_KEY).mount(app)
 
 
 def _processors(config: Config) -> Processors:

@@ -11,6 +11,7 @@ import pytest
 
 from service import catalog
 from service.config import ConfigError
+from service.features.generation.providers import CHECKS
 from service.text import Text
 from tests.serving import config_for, serving
 
@@ -23,17 +24,37 @@ prices = { RUB = "299.90", XTR = 230 }
 """
 
 
+SHELF = """
+[[categories]]
+id = "tools"
+title = { en = "Free", ru = "Бесплатно" }
+"""
+MODEL = """
+[[models]]
+id = "qr"
+title = { en = "QR code", ru = "QR-код" }
+category = "tools"
+price_rub = 0
+provider = "local"
+params = { kind = "qr" }
+"""
+
+
 def faults(text: str) -> tuple[str, ...]:
     with pytest.raises(ConfigError) as caught:
-        catalog.parse(text, {})
+        catalog.parse(text, CHECKS)
     return caught.value.faults
 
 
 def test_the_one_that_ships() -> None:
-    shipped = catalog.load(ROOT / "catalog.toml", {})
+    shipped = catalog.load(ROOT / "catalog.toml", CHECKS)
     assert [pack.id for pack in shipped.packs] == ["small", "medium", "large"]
     assert all({"RUB", "USD", "XTR"} == set(pack.prices) for pack in shipped.packs)
     assert shipped.referral_percent == Decimal(10)
+    assert {model.provider for model in shipped.models} == set(CHECKS), "one of each, to learn from"
+    assert {model.category for model in shipped.models} == {category.id for category in shipped.categories}
+    assert {model.id for model in shipped.models if model.is_free} == {"qr", "card"}
+    assert [model.id for model in shipped.models if model.at_once] == ["fine"]
 
 
 def test_a_pack() -> None:
@@ -98,6 +119,96 @@ def test_packs_are_a_list(text: str) -> None:
     assert faults(text) == ("packs: must be a list of tables",)
 
 
+def test_a_model() -> None:
+    sold = catalog.parse(SHELF + MODEL, CHECKS)
+    model = sold.model("qr")
+    assert model is not None
+    assert model.is_free
+    assert (model.prompt_max, model.timeout_s, model.at_once) == (4_000, 120, None)
+    assert sold.model("another") is None
+    dearer = MODEL.replace("price_rub = 0", 'price_rub = "9.90"\nprompt_max = 10\ntimeout_s = 5\nat_once = 2')
+    model = catalog.parse(SHELF + dearer, CHECKS).model("qr")
+    assert model is not None
+    assert (model.is_free, model.price_rub) == (False, Decimal("9.90"))
+    assert (model.prompt_max, model.timeout_s, model.at_once) == (10, 5, 2)
+
+
+def test_every_fault_of_models_is_named_at_once() -> None:
+    broken = """
+    jobs_per_person = 0
+    [[categories]]
+    id = "tools"
+    [[models]]
+    id = "one"
+    title = { en = "One", ru = "Один" }
+    category = "texts"
+    price_rub = "-1"
+    provider = "nobody"
+    prompt_max = 4001
+    timeout_s = 0
+    at_once = true
+    [[models]]
+    id = "one"
+    title = "One"
+    category = "tools"
+    price_rub = 0
+    provider = "local"
+    colour = "red"
+    """
+    assert faults(broken) == (
+        "categories 1: title: is missing",
+        'models 1: price_rub: must be an amount in quotes, such as "150.00"',
+        "models 1: prompt_max: must be a whole number from 1 to 4000",
+        "models 1: timeout_s: must be a whole number from 1 to 86400",
+        "models 1: at_once: must be a whole number from 1 to 1000",
+        'models 2: title: must be { en = "...", ru = "..." }',
+        "models 2: colour: is not known here",
+        "jobs_per_person: must be a whole number from 1 to 1000",
+        "models: one is there twice",
+        "models 1: category: there is no texts",
+        "models 1: provider: must be one of local, openai, task",
+        "models 2: params: kind: is missing",
+    )
+
+
+@pytest.mark.parametrize(
+    ("provider", "params", "found"),
+    [
+        ("local", 'kind = "song"', ["kind: must be one of qr, card"]),
+        ("local", 'kind = "qr", size = 5', ["size: is not known here"]),
+        ("openai", 'kind = "chat"', ["model: is missing"]),
+        ("openai", 'kind = "chat", model = " ", size = "1x1"', ["model: must be a text", "size: is not known here"]),
+        ("openai", 'kind = "chat", model = "m", temperature = 3', ["temperature: must be a number from 0 to 2"]),
+        (
+            "openai",
+            'kind = "chat", model = "m", max_tokens = 1.5',
+            ["max_tokens: must be a whole number from 1 to 1000000"],
+        ),
+        ("openai", 'kind = "image", model = "m", system = "x"', ["system: is not known here"]),
+        ("openai", 'kind = ["chat"], model = "m"', ["kind: must be one of chat, image"]),
+        ("task", 'input = "x"', ["version: is missing", "input: must be a table"]),
+        ("task", 'version = "a/b", prompt = 1, key = "x"', ["prompt: must be a text", "key: is not known here"]),
+    ],
+)
+def test_a_provider_checks_its_parameters(provider: str, params: str, found: list[str]) -> None:
+    model = MODEL.replace('"local"', f'"{provider}"').replace('kind = "qr"', params)
+    assert list(faults(SHELF + model)) == [f"models 1: params: {fault}" for fault in found]
+
+
+@pytest.mark.parametrize(
+    ("provider", "params"),
+    [
+        ("local", 'kind = "card"'),
+        ("openai", 'kind = "chat", model = "m", system = "x", temperature = 0, top_p = 0.5, max_tokens = 9'),
+        ("openai", 'kind = "image", model = "m", size = "1024x1024", quality = "low", output_format = "png"'),
+        ("task", 'version = "a/b", prompt = "text", input = { steps = 4 }'),
+    ],
+)
+def test_parameters_that_a_provider_takes(provider: str, params: str) -> None:
+    model = MODEL.replace('"local"', f'"{provider}"').replace('kind = "qr"', params)
+    assert catalog.parse(SHELF + model, CHECKS).model("qr")
+
+
 def test_no_toml() -> None:
     (fault,) = faults("packs = [")
     assert fault.startswith("is no TOML: ")
@@ -105,7 +216,7 @@ def test_no_toml() -> None:
 
 def test_where_it_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert len(catalog.load(Path("catalog.toml"), {}).packs) == 3, "beside the service"
+    assert len(catalog.load(Path("catalog.toml"), CHECKS).packs) == 3, "beside the service"
     (tmp_path / "catalog.toml").write_text(PACK)
     assert len(catalog.load(Path("catalog.toml"), {}).packs) == 1, "where it runs"
     with pytest.raises(ConfigError, match=r"CATALOG: other.toml: cannot be read \(FileNotFoundError\)"):
