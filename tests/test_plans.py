@@ -69,6 +69,22 @@ FILL = (
     SELECT md5(n::text)::uuid, md5(n::text)::uuid, 'yookassa', 'r' || n, 'succeeded', 10
     FROM generate_series(1, {ROWS}) AS n
     """,
+    f"""
+    INSERT INTO generation_jobs (job_id, user_id, chat_id, model_id, prompt, timeout_s, status, place, outputs,
+        created_at, finished_at, delivered_at)
+    SELECT md5(n::text)::uuid, n, n, 'model', 'prompt', 60, 'success', now(), '{{"text": "b"}}', now(), now(), now()
+    FROM generate_series(1, {ROWS}) AS n
+    """,
+    f"""
+    INSERT INTO projects (user_id, name, updated_at)
+    SELECT 1 + n % 1000, 'Project ' || n, now() - n * interval '1 minute' FROM generate_series(1, {ROWS}) AS n
+    """,
+    f"""
+    INSERT INTO project_history (project_id, user_id, model_id, inputs, outputs, status, created_at, job_id)
+    SELECT 1 + n % 500, 1 + (1 + n % 500) % 1000, 'model', '{{"prompt": "a"}}', '{{"text": "b"}}', 'success',
+        now() - n * interval '1 minute', md5(n::text)::uuid
+    FROM generate_series(1, {ROWS}) AS n
+    """,
     "VACUUM ANALYZE",
 )
 PAYMENT = "00000000-0000-4000-8000-000000000000"
@@ -138,6 +154,15 @@ HOT: list[tuple[str, tuple[object, ...], set[str]]] = [
     ("ledger.release", (PAYMENT, SOON), {"payment_reservations_pkey", "balances_pkey"}),
     ("ledger.expire", ("2000-01-01Z", 200), {"payment_reservations_expiring_idx", "balances_pkey"}),
     ("ledger.list_unbooked", (500,), {"balances_unbooked_idx", "balances_booked_in_idx"}),
+    ("projects.list_projects", (5, 0, 11), {"projects_user_idx"}),
+    ("projects.find_project", (5, "Project 4"), {"projects_user_idx"}),
+    ("projects.create_project", (5, "new", 50), {"projects_user_idx"}),
+    ("projects.get_project", (5, 5), {"projects_pkey"}),
+    ("projects.list_results", (5, SOON, 0, 11), {"project_history_project_idx"}),
+    ("projects.get_result", (5, 5), {"project_history_pkey"}),
+    ("projects.remove_result", (5, 5), {"project_history_pkey", "projects_pkey"}),
+    ("projects.get_made", (PAYMENT, 5), {"generation_jobs_pkey"}),
+    ("projects.save_result", (PAYMENT, 5, 5), {"projects_pkey", "generation_jobs_pkey", "project_history_job_once"}),
     ("telegram.claim_update", (1, 10**9), {"processed_updates_pkey"}),
     ("telegram.get_reply", (1, 5), {"processed_updates_pkey"}),
     ("telegram.store_reply", (1, 5, "reply"), {"processed_updates_pkey"}),
@@ -211,6 +236,14 @@ def test_pages_are_not_sorted(full: psycopg.Connection[Any], name: str, mode: Mo
     statement = queries.names()[name]
     values = (SOON, 0, 50) if len(statement.parameters) == 3 else ("2000-01-01Z", 50)
     assert not kinds(explained(full, statement, *values, mode=mode)) & {"Sort", "Incremental Sort"}
+
+
+@pytest.mark.parametrize(("name", "values"), [("list_projects", (5, 0, 11)), ("list_results", (5, SOON, 0, 11))])
+def test_pages_of_projects_are_not_sorted(
+    full: psycopg.Connection[Any], name: str, values: tuple[object, ...], mode: Mode
+) -> None:
+    plan = explained(full, queries.names()[f"projects.{name}"], *values, mode=mode)
+    assert not kinds(plan) & {"Sort", "Incremental Sort", "Seq Scan"}
 
 
 @pytest.mark.parametrize("term", ["ser123", "nobody"])
