@@ -122,6 +122,7 @@ class Sandbox:
                 "user": person.user,
                 "messages": [message.wire for message in person.chat],
                 "keyboard": self.chats.of(person.id).keyboard,
+                "asked": self.chats.of(person.id).asked,
                 "blocked": self.chats.of(person.id).blocked,
             }
             for person in self.people

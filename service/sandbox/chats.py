@@ -1,4 +1,4 @@
-"""Private chats of one bot: messages, files, questions awaiting an answer, and a feed of what changed.
+"""Private chats of one bot: messages, questions awaiting an answer, and a feed of what changed.
 
 It must not know methods, webhooks or HTTP: it is what a Telegram client would have on its screen.
 """
@@ -13,21 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from service.sandbox.calls import BLOCKED, Json, Refusal, Upload, bad_request
+from service.sandbox.calls import BLOCKED, Json, Refusal, bad_request
+from service.sandbox.files import Files
 
 KEPT_MESSAGES = 300  # per chat; older ones are forgotten, as if scrolled away
-KEPT_FILES_BYTES = 64 * 1024 * 1024
 KEPT_QUESTIONS = 1_000
 KEPT_TOASTS = 50
 FEED_ROOM = 1_000  # changes a slow page may lag behind before it is told to start over
 CALLBACK_ANSWER_S = 15  # seconds a client waits for answerCallbackQuery
 CHECKOUT_ANSWER_S = 10  # seconds Telegram waits for answerPreCheckoutQuery
-PICTURES = {
-    b"\x89PNG\r\n": "image/png",
-    b"\xff\xd8\xff": "image/jpeg",
-    b"GIF8": "image/gif",
-    b"RIFF": "image/webp",
-}
 
 
 @dataclass(slots=True, eq=False)
@@ -56,12 +50,16 @@ class Message:
 
 @dataclass(slots=True, eq=False)
 class Chat:
-    """The conversation of one person with the bot. `user` is the User object of the Bot API."""
+    """The conversation of one person with the bot. `user` is the User object of the Bot API.
+
+    `asked` is what the person's client offers to reply to: {"message_id", "placeholder"}.
+    """
 
     user: Json
     messages: OrderedDict[int, Message] = field(default_factory=OrderedDict)
     toasts: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_TOASTS))
     keyboard: Json | None = None
+    asked: Json | None = None
     started: bool = False
     blocked: bool = False
 
@@ -122,52 +120,6 @@ class Feed:
         reader.put_nowait(None)
 
 
-class Files:
-    """Uploads, in memory; the oldest make room for the newest."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[str, Upload] = OrderedDict()
-
-    def keep(self, upload: Upload) -> str:
-        file_id = secrets.token_urlsafe(24)
-        self._kept[file_id] = upload
-        while sum(len(one.data) for one in self._kept.values()) > KEPT_FILES_BYTES:
-            self._kept.popitem(last=False)
-        return file_id
-
-    def get(self, file_id: str) -> Upload | None:
-        return self._kept.get(file_id)
-
-
-def picture_type(data: bytes) -> str | None:
-    """The media type of a picture that a client can show, by its first bytes."""
-    return next((kind for start, kind in PICTURES.items() if data.startswith(start)), None)
-
-
-def _file_facts(file_id: str, upload: Upload) -> Json:
-    return {"file_id": file_id, "file_unique_id": file_id[:16], "file_size": len(upload.data)}
-
-
-def _dimensions(data: bytes) -> tuple[int, int]:
-    """Width and height in pixels where the header tells them at a fixed place (PNG, GIF), else zeros."""
-    if data.startswith(b"\x89PNG"):
-        return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-    if data.startswith(b"GIF8"):
-        return int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
-    return 0, 0
-
-
-def photo_size(file_id: str, upload: Upload) -> Json:
-    """The PhotoSize object of the Bot API."""
-    width, height = _dimensions(upload.data)
-    return {**_file_facts(file_id, upload), "width": width, "height": height}
-
-
-def document(file_id: str, upload: Upload) -> Json:
-    """The Document object of the Bot API."""
-    return {**_file_facts(file_id, upload), "file_name": upload.name, "mime_type": upload.content_type}
-
-
 class Chats:
     """All chats of the bot, and the one place where their messages change."""
 
@@ -198,7 +150,7 @@ class Chats:
         return int(self.clock())
 
     def post(self, chat: Chat, content: Json, *, from_bot: bool) -> Message:
-        """A new message. A reply keyboard in it becomes the chat's; an inline one stays with the message."""
+        """A new message. A reply keyboard or a question becomes the chat's; an inline one stays with the message."""
         self._last_message_id += 1
         head = {
             "message_id": self._last_message_id,
@@ -207,19 +159,24 @@ class Chats:
             "date": self.now(),
         }
         message = Message({**head, **content}, from_bot)
-        self._take_keyboard(chat, message)
+        markup = {} if message.buttons else message.wire.pop("reply_markup", {})
         chat.messages[message.id] = message
         while len(chat.messages) > KEPT_MESSAGES:
             chat.messages.popitem(last=False)
-        return self._changed(chat, message)
+        self._changed(chat, message)
+        self._obey(chat, message, markup)
+        return message
 
-    def _take_keyboard(self, chat: Chat, message: Message) -> None:
-        markup = message.wire.get("reply_markup")
-        if markup is None or "inline_keyboard" in markup:
-            return
-        del message.wire["reply_markup"]
+    def _obey(self, chat: Chat, message: Message, markup: Json) -> None:
         if markup.get("keyboard") or markup.get("remove_keyboard"):
             self.show_keyboard(chat, markup if markup.get("keyboard") else None)
+        elif markup.get("force_reply"):
+            self.offer_reply(chat, {"message_id": message.id, "placeholder": markup.get("input_field_placeholder", "")})
+
+    def offer_reply(self, chat: Chat, asked: Json | None) -> None:
+        if chat.asked != asked:
+            chat.asked = asked
+            self.feed.tell("asked", chat, asked=asked)
 
     def show_keyboard(self, chat: Chat, keyboard: Json | None) -> None:
         chat.keyboard = keyboard
@@ -245,6 +202,8 @@ class Chats:
 
     def delete(self, chat: Chat, message: Message) -> None:
         del chat.messages[message.id]
+        if chat.asked and chat.asked["message_id"] == message.id:
+            self.offer_reply(chat, None)
         self.feed.tell("deleted", chat, message_id=message.id)
 
     def toast(self, chat: Chat, text: str, *, alert: bool = False) -> None:

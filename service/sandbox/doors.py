@@ -17,7 +17,8 @@ import orjson
 from aiohttp import web
 
 from service.sandbox.calls import Arguments, Dropped, Json, Refusal, leading_integer, read_arguments
-from service.sandbox.chats import CALLBACK_ANSWER_S, CHECKOUT_ANSWER_S, picture_type
+from service.sandbox.chats import CALLBACK_ANSWER_S, CHECKOUT_ANSWER_S
+from service.sandbox.files import picture_type
 from service.sandbox.methods import Described
 from service.sandbox.people import CannotDo, Person
 
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from service.sandbox import Sandbox
 
 PAGE = Path(__file__).parent / "page"
-ASSETS = {"chat.css": "text/css", "chat.js": "text/javascript", "messages.js": "text/javascript"}
+SCRIPTS = ("chat.js", "messages.js", "status.js")
+ASSETS = {"chat.css": "text/css", **dict.fromkeys(SCRIPTS, "text/javascript")}
 HEARTBEAT_S = 15.0  # proxies close a silent stream after 30 s or more
 PAGE_HEADERS = {
     "Content-Security-Policy": (
@@ -163,7 +165,7 @@ async def _next_event(changes: asyncio.Queue[Json | None]) -> bytes | None:
 
 
 async def _says(person: Person, args: Arguments) -> Json:
-    person.send(args.string("text"))
+    person.send(args.string("text"), replying=args.truth("replying"))
     return {}
 
 

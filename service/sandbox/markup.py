@@ -16,6 +16,7 @@ MAX_TEXT = 4096  # UTF-16 code units after parsing
 MAX_CAPTION = 1024
 MAX_CALLBACK_BYTES = 64
 MAX_COMMANDS = 100
+MAX_PLACEHOLDER = 64
 
 _HTML_KINDS = {
     "b": "bold", "strong": "bold", "i": "italic", "em": "italic", "u": "underline", "ins": "underline",
@@ -212,13 +213,21 @@ def check_markup(markup: Any) -> Json | None:
         for button in (one for row in _rows(markup["keyboard"], 'field "keyboard"') for one in row):
             _check_reply_button(button)
         return markup
-    return markup if markup.get("remove_keyboard") or markup.get("force_reply") else None
+    if markup.get("force_reply"):
+        _check_placeholder(markup)
+        return markup
+    return markup if markup.get("remove_keyboard") else None
 
 
 def _rows(rows: Any, field_name: str) -> list[list[Any]]:
     if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
         raise bad_request(f"{field_name} must be an Array of Arrays")
     return rows
+
+
+def _check_placeholder(markup: Json) -> None:
+    if units(str(markup.get("input_field_placeholder", ""))) > MAX_PLACEHOLDER:
+        raise bad_request(f"input_field_placeholder must have 1 to {MAX_PLACEHOLDER} characters")  # as documented
 
 
 _ACTIONS = (

@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from service.sandbox.calls import Arguments, Json, Refusal, Upload, bad_request, leading_integer
-from service.sandbox.chats import Chat, Chats, Message, document, photo_size, picture_type
+from service.sandbox.calls import Arguments, Json, Refusal, bad_request, leading_integer
+from service.sandbox.chats import Chat, Chats, Message
 from service.sandbox.delivery import LONG_POLL_MOST_S, Courier, Updates, webhook_from
+from service.sandbox.files import document, photo_size
 from service.sandbox.markup import (
     MAX_CAPTION,
     MAX_TEXT,
@@ -25,7 +26,6 @@ from service.sandbox.markup import (
 Method = Callable[[Arguments], Awaitable[Any]]
 
 MAX_TOAST = 200
-MAX_PHOTO_BYTES = 10 * 1024 * 1024
 DELETABLE_S = 48 * 3600  # a message can be deleted for two days
 WEBHOOK_ACTIVE = (
     "Conflict: can't use getUpdates method while webhook is active; use deleteWebhook to delete the webhook first"
@@ -86,18 +86,14 @@ class MessageMethods:
     async def send_photo(self, args: Arguments) -> Json:
         content = self._captioned(args)
         chat = self._chat(args)
-        file_id, upload = self._file(args, "photo")
-        if picture_type(upload.data) is None:
-            raise bad_request("IMAGE_PROCESS_FAILED")
-        if len(upload.data) > MAX_PHOTO_BYTES:
-            raise bad_request("file is too big for a photo")
-        return self._chats.post(chat, {"photo": [photo_size(file_id, upload)], **content}, from_bot=True).wire
+        photo = photo_size(*self._chats.files.of(args, "photo"))
+        return self._chats.post(chat, {"photo": [photo], **content}, from_bot=True).wire
 
     async def send_document(self, args: Arguments) -> Json:
         content = self._captioned(args)
         chat = self._chat(args)
-        file_id, upload = self._file(args, "document")
-        return self._chats.post(chat, {"document": document(file_id, upload), **content}, from_bot=True).wire
+        sent = document(*self._chats.files.of(args, "document"))
+        return self._chats.post(chat, {"document": sent, **content}, from_bot=True).wire
 
     async def send_chat_action(self, args: Arguments) -> bool:
         action = args.required("action")
@@ -171,20 +167,6 @@ class MessageMethods:
         caption = formatted(args.string("caption"), args.string("parse_mode"), most=MAX_CAPTION)
         markup = markup_of(args)
         return _optional(caption=caption.text, caption_entities=caption.entities, reply_markup=markup)
-
-    def _file(self, args: Arguments, kind: str) -> tuple[str, Upload]:
-        if upload := args.upload(kind):
-            if not upload.data:
-                raise bad_request("file must be non-empty")
-            return self._chats.files.keep(upload), upload
-        file_id = args.string(kind)
-        if not file_id:
-            raise bad_request(f"there is no {kind} in the request")
-        if file_id.startswith(("http://", "https://")):  # the emulator fetches nothing from elsewhere
-            raise bad_request("failed to get HTTP URL content")
-        if known := self._chats.files.get(file_id):
-            return file_id, known
-        raise bad_request("wrong file identifier/HTTP URL specified")
 
     def _own_message(self, args: Arguments) -> tuple[Chat, Message]:
         chat = self._chat(args)

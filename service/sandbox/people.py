@@ -17,6 +17,8 @@ from service.sandbox.delivery import Courier, Update, Updates
 from service.sandbox.invoices import Checkout, Invoice
 from service.sandbox.markup import MAX_TEXT, Formatted, detected, units
 
+# https://core.telegram.org/bots/api#message: a message that is replied to does not tell what it replies to itself.
+NOT_REPEATED = frozenset({"reply_to_message"})
 PATIENCE_S = 5.0  # how long an action of a person waits for the bot's first reaction
 
 
@@ -78,7 +80,7 @@ class Person:
         return [label(button) for row in rows for button in row]
 
     async def says(self, text: str) -> Update | None:
-        """Type and send. The update, or None where the bot does not want it."""
+        """Type and send, as a reply where the bot asked for one. The update, or None where the bot does not want it."""
         return await self._tried(self.send(text))
 
     async def presses(self, button_text: str) -> Update | None:
@@ -88,7 +90,7 @@ class Person:
                 if button["text"] == button_text:
                     return await self._press(message, button)
         if button_text in self.keyboard:
-            return await self.says(button_text)
+            return await self._tried(self.send(button_text, replying=False))
         raise CannotDo(f"{self.name} sees no button {button_text!r}")
 
     async def pays(self, link: str = "", timeout: float = CHECKOUT_ANSWER_S) -> Json:
@@ -122,7 +124,7 @@ class Person:
                 raise TimeoutError(f"{self.name} did not hear {text!r}; the chat ends with {seen}") from None
         return message
 
-    def send(self, text: str) -> Update | None:
+    def send(self, text: str, *, replying: bool = True) -> Update | None:
         if not 1 <= units(text.strip()) <= MAX_TEXT:
             raise CannotDo(f"a message has 1 to {MAX_TEXT} characters")
         self._begin()
@@ -130,6 +132,8 @@ class Person:
         said.write(text.strip())
         entities = detected(said)
         content = {"text": said.text, **({"entities": entities} if entities else {})}
+        content |= self._reply() if replying else {}
+        self._world.chats.offer_reply(self._chat, None)
         self._fold_keyboard()
         message = self._world.chats.post(self._chat, content, from_bot=False)
         return self._world.updates.add("message", message.wire, queue=("chat", self.id))
@@ -188,6 +192,14 @@ class Person:
             raise CannotDo("the bot is blocked; unblock it first")
         self._chat.started = True
         self._acted_at = self._world.chats.revision
+
+    def _reply(self) -> Json:
+        """What the client adds where the bot asked with force_reply: the question, without what it replied to."""
+        asked = self._chat.messages.get(self._chat.asked["message_id"]) if self._chat.asked else None
+        if asked is None:
+            return {}
+        bare = {name: value for name, value in asked.wire.items() if name not in NOT_REPEATED}
+        return {"reply_to_message": bare}
 
     def _fold_keyboard(self) -> None:
         if self._chat.keyboard and self._chat.keyboard.get("one_time_keyboard"):

@@ -63,6 +63,8 @@ REFUSED = [
     ("sendMessage", {**MARKUP, "reply_markup": inline(text="A", callback_data="ж" * 33)}, "BUTTON_DATA_INVALID"),
     ("sendMessage", {**MARKUP, "reply_markup": inline(text="A", url="javascript:alert(1)")},
      "inline keyboard button URL 'javascript:alert(1)' is invalid: Wrong HTTP URL"),
+    ("sendMessage", {**MARKUP, "reply_markup": {"force_reply": True, "input_field_placeholder": "x" * 65}},
+     "input_field_placeholder must have 1 to 64 characters"),
     ("editMessageText", {**TO, "text": "Hi"}, "message identifier is not specified"),
     ("editMessageText", {**TO, "message_id": 99, "text": "Hi"}, "message to edit not found"),
     ("editMessageText", {**TO, "message_id": 1, "text": "Hi"}, "message can't be edited"),
@@ -251,8 +253,31 @@ async def test_files_are_kept_and_served_back(telegram: Telegram, payer: Person)
     assert payer.chat[-1].text == "Look"
     async with telegram.http.get(f"{telegram.base}/files/{size['file_id']}") as response:
         assert (await response.read(), response.content_type) == (PNG, "image/png")
-    again = await telegram.does("sendDocument", chat_id=payer.id, document=size["file_id"])
-    assert again["document"]["file_name"] == "a.png"
+    again = await telegram.does("sendPhoto", chat_id=payer.id, photo=size["file_id"])
+    assert again["photo"] == [size]
+    why = await telegram.refuses("sendDocument", chat_id=payer.id, document=size["file_id"])
+    assert why == "400 Bad Request: can't use file of type Photo as Document"
+
+
+async def test_a_document_is_known_by_its_id_and_name(telegram: Telegram, payer: Person) -> None:
+    form = aiohttp.FormData({"chat_id": str(payer.id)}, quote_fields=False)
+    form.add_field("document", b"x", filename="лис.txt", content_type="text/plain")
+    async with telegram.http.post(f"{telegram.base}/bot{TOKEN}/sendDocument", data=form) as response:
+        sent = (await response.json())["result"]["document"]
+    assert (sent["file_name"], sent["mime_type"]) == ("лис.txt", "text/plain")
+    buttons = {"inline_keyboard": [[{"text": "Again", "callback_data": "again"}]]}
+    again = {"document": sent["file_id"], "caption": "Look", "reply_markup": buttons}
+    assert (await telegram.does("sendDocument", chat_id=payer.id, **again))["document"] == sent
+    assert [button["text"] for button in payer.chat[-1].buttons] == ["Again"]
+
+
+@pytest.mark.parametrize("sides", [(6_000, 4_001), (2_100, 100)])
+async def test_a_photo_has_bounds(telegram: Telegram, payer: Person, sides: tuple[int, int]) -> None:
+    picture = PNG[:16] + b"".join(side.to_bytes(4, "big") for side in sides)
+    form = aiohttp.FormData({"chat_id": str(payer.id)})
+    form.add_field("photo", picture, filename="a.png", content_type="image/png")
+    async with telegram.http.post(f"{telegram.base}/bot{TOKEN}/sendPhoto", data=form) as response:
+        assert (await response.json())["description"] == "Bad Request: PHOTO_INVALID_DIMENSIONS"
 
 
 async def test_a_document_never_opens_as_a_page(telegram: Telegram, payer: Person) -> None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import pytest
 from playwright.async_api import Browser, Page, expect
 
 from service.sandbox import Person
 from tests.browser import watched
-from tests.sandbox.world import Bot, Telegram
+from tests.sandbox.world import TOKEN, Bot, Telegram
 
+# One red dot.
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg=="
+)
 NASTY = "<img src=x onerror=alert(1)> & <b>"
 
 
@@ -70,6 +77,59 @@ async def test_the_keyboard_the_toast_and_the_commands_are_shown(
     await expect(page.get_by_test_id("toast")).to_have_text("Saved")
     await telegram.sandbox.settled()
     assert bot.texts() == ["/start", "💼 My projects", "/menu"]
+
+
+async def ask(telegram: Telegram, person: Person) -> None:
+    answer = {"force_reply": True, "input_field_placeholder": "An animal"}
+    await telegram.does("sendMessage", chat_id=person.id, text=f"Which animal?\n{NASTY}", reply_markup=answer)
+
+
+async def test_a_question_is_replied_to(page: Page, telegram: Telegram, bot: Bot, payer: Person) -> None:
+    await payer.says("/start")
+    await ask(telegram, payer)
+    await expect(page.get_by_test_id("asked")).to_contain_text("Which animal?")
+    await expect(page.get_by_test_id("composer-input")).to_have_attribute("placeholder", "An animal")
+    await page.get_by_test_id("composer-input").fill("a fox")
+    await page.get_by_test_id("composer-send").click()
+    await expect(page.get_by_test_id("message-3").get_by_test_id("replied")).to_contain_text("Which animal?")
+    await expect(page.get_by_test_id("asked")).to_be_hidden()
+    await expect(page.get_by_test_id("composer-input")).to_have_attribute("placeholder", "Message")
+    await telegram.sandbox.settled()
+    assert bot.got[-1]["message"]["reply_to_message"]["message_id"] == 2
+
+
+async def test_a_question_can_be_left_alone(page: Page, telegram: Telegram, bot: Bot, payer: Person) -> None:
+    await payer.says("/start")
+    await ask(telegram, payer)
+    await page.get_by_test_id("asked-dismiss").click()
+    await expect(page.get_by_test_id("asked")).to_be_hidden()
+    await page.get_by_test_id("composer-input").fill("Hello")
+    await page.get_by_test_id("composer-send").click()
+    await expect(page.get_by_test_id("message-3")).to_contain_text("Hello")
+    await telegram.sandbox.settled()
+    assert "reply_to_message" not in bot.got[-1]["message"]
+
+
+async def test_a_picture_has_its_caption_and_its_buttons(
+    page: Page, telegram: Telegram, bot: Bot, payer: Person
+) -> None:
+    await payer.says("/start")
+    buttons = {"inline_keyboard": [[{"text": "Again", "callback_data": "again:1"}]]}
+    form = aiohttp.FormData({"chat_id": str(payer.id), "caption": "A fox", "reply_markup": json.dumps(buttons)})
+    form.add_field("photo", PIXEL, filename="fox.png", content_type="image/png")
+    async with telegram.http.post(f"{telegram.base}/bot{TOKEN}/sendPhoto", data=form) as response:
+        file_id = (await response.json())["result"]["photo"][0]["file_id"]
+    sent = page.get_by_test_id("message-2")
+    await expect(sent).to_contain_text("A fox")
+    await expect(sent.get_by_test_id("photo")).to_have_js_property("naturalWidth", 1)
+    await sent.get_by_test_id("inline-button").click()
+    await telegram.does("sendPhoto", chat_id=payer.id, photo=file_id)
+    await expect(page.get_by_test_id("message-3").get_by_test_id("photo")).to_have_js_property("naturalWidth", 1)
+    await telegram.does("deleteMessage", chat_id=payer.id, message_id=2)
+    await expect(sent).to_have_count(0)
+    await telegram.does("sendChatAction", chat_id=payer.id, action="upload_photo")
+    await expect(page.get_by_test_id("bot-note")).to_have_text("uploading photo…")
+    assert bot.got[-1]["callback_query"]["data"] == "again:1"
 
 
 async def test_people_are_apart_and_can_block_the_bot(page: Page, telegram: Telegram, bot: Bot, friend: Person) -> None:

@@ -65,6 +65,47 @@ async def test_an_answer_to_a_button_has_its_limits(telegram: Telegram, payer: P
     assert why.startswith("400 Bad Request: query is too old")
 
 
+ASK = {"text": "Which animal?", "reply_markup": {"force_reply": True, "input_field_placeholder": "An animal"}}
+
+
+async def test_who_is_asked_replies(telegram: Telegram, bot: Bot, payer: Person) -> None:
+    payer.send("/start")
+    question = await telegram.does("sendMessage", chat_id=payer.id, **ASK)
+    assert "reply_markup" not in question
+    await payer.says("a fox")
+    said = bot.got[-1]["message"]
+    assert (said["text"], said["reply_to_message"]) == ("a fox", question)
+    assert said["reply_to_message"]["from"]["is_bot"]
+    await payer.says("a dog")
+    assert "reply_to_message" not in bot.got[-1]["message"], "a question is answered once"
+
+
+async def test_a_reply_does_not_tell_what_its_question_replied_to(telegram: Telegram, bot: Bot, payer: Person) -> None:
+    payer.send("/start")
+    await telegram.does("sendMessage", chat_id=payer.id, **ASK)
+    await payer.says("a fox")
+    telegram.sandbox.chats.offer_reply(telegram.sandbox.chats.of(payer.id), {"message_id": 3, "placeholder": ""})
+    await payer.says("I mean a dog")
+    assert bot.got[-1]["message"]["reply_to_message"]["text"] == "a fox"
+    assert "reply_to_message" not in bot.got[-1]["message"]["reply_to_message"]
+
+
+async def test_a_button_of_the_keyboard_is_no_reply(telegram: Telegram, bot: Bot, payer: Person) -> None:
+    payer.send("/start")
+    await telegram.does("sendMessage", chat_id=payer.id, text="Menu", reply_markup={"keyboard": [["Help"]]})
+    await telegram.does("sendMessage", chat_id=payer.id, **ASK)
+    await payer.presses("Help")
+    assert "reply_to_message" not in bot.got[-1]["message"]
+
+
+async def test_a_question_that_is_deleted_is_not_asked_any_more(telegram: Telegram, bot: Bot, payer: Person) -> None:
+    payer.send("/start")
+    question = await telegram.does("sendMessage", chat_id=payer.id, **ASK)
+    await telegram.does("deleteMessage", chat_id=payer.id, message_id=question["message_id"])
+    await payer.says("a fox")
+    assert "reply_to_message" not in bot.got[-1]["message"]
+
+
 async def test_blocking_is_told_once(bot: Bot, payer: Person) -> None:
     await payer.says("/start")
     await payer.blocks()

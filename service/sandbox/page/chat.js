@@ -1,10 +1,11 @@
 // The chat page: shows what the sandbox tells by server-sent events, and does what a person can do.
 
-import { drawn, element, rows, service } from "./messages.js";
+import { drawn, element, gist, rows } from "./messages.js";
+import { say, showStatus } from "./status.js";
 
 const base = document.body.dataset.base;
 const by = (id) => document.getElementById(id);
-const chats = new Map(); // chat id -> {name, user, messages: Map, keyboard, blocked, unread}
+const chats = new Map(); // chat id -> {name, user, messages: Map, keyboard, asked, blocked, unread}
 let bot = {};
 let commands = {};
 let current = null;
@@ -22,8 +23,8 @@ async function act(action, body) {
   return answer.ok ? result : null;
 }
 
-function says(text) {
-  if (text.trim()) act("says", { text });
+function says(text, replying = false) {
+  if (text.trim()) act("says", { text, replying });
 }
 
 async function press(button, message, data) {
@@ -73,7 +74,24 @@ function showKeyboard() {
   };
   by("keyboard").replaceChildren(...rows(lines, make));
   by("keyboard").hidden = !lines.length || current.blocked;
-  by("input").placeholder = current.keyboard?.input_field_placeholder || "Message";
+  showPlaceholder();
+}
+
+function showPlaceholder() {
+  by("input").placeholder = current.asked?.placeholder || current.keyboard?.input_field_placeholder || "Message";
+}
+
+function showAsked() {
+  const question = current.asked && current.messages.get(current.asked.message_id);
+  by("asked").hidden = !question || current.blocked;
+  by("asked-text").textContent = question ? gist(question) : "";
+  showPlaceholder();
+  if (question) by("input").focus();
+}
+
+function dismissAsked() {
+  current.asked = null;
+  showAsked();
 }
 
 function showBlocked() {
@@ -82,6 +100,7 @@ function showBlocked() {
   by("block").hidden = current.blocked;
   by("block").setAttribute("aria-pressed", String(current.blocked));
   showKeyboard();
+  showAsked();
 }
 
 function showCommands() {
@@ -104,7 +123,7 @@ function preview(chat) {
   const last = [...chat.messages.values()].at(-1);
   if (chat.blocked) return "blocked the bot";
   if (!last) return "no messages yet";
-  return service(last) || last.text || last.caption || last.invoice?.title || last.document?.file_name || "photo";
+  return gist(last);
 }
 
 function showPeople() {
@@ -164,35 +183,6 @@ function calm() {
   by("bot-note").textContent = bot.username ? `@${bot.username}` : "bot";
 }
 
-// ---- the status line, in plain words ----
-
-function trouble({ last_error_message: error, last_error_date: date }) {
-  const known = {
-    "Connection refused": "the bot cannot be reached",
-    "Read timeout expired": "the bot took too long",
-    "Webhook connection closed": "the bot hung up",
-  };
-  const words = known[error] || error.replace("Wrong response from the webhook:", "the bot answered");
-  return `${words} (${new Date(date * 1000).toLocaleTimeString()})`;
-}
-
-function showStatus(status) {
-  const waiting = status.pending_update_count;
-  const updates = waiting === 1 ? "1 update waits" : `${waiting} updates wait`;
-  const failed = status.last_error_message;
-  if (!status.url && !waiting) say("waiting", "No webhook is set; the bot has to ask for updates.");
-  else if (!status.url) say("waiting", `${updates} for the bot to ask.`);
-  else if (waiting && failed) say("bad", `${updates}: ${trouble(status)}. Trying again.`);
-  else if (waiting) say("waiting", `${updates} for the bot.`);
-  else if (failed) say("good", `The bot has taken every update. Last trouble: ${trouble(status)}.`);
-  else say("good", "The bot has taken every update.");
-}
-
-function say(state, words) {
-  by("status").dataset.state = state;
-  by("status").textContent = words;
-}
-
 // ---- what the sandbox tells ----
 
 const told = {
@@ -227,6 +217,10 @@ const told = {
   keyboard({ keyboard }, chat) {
     chat.keyboard = keyboard;
     if (chat === current) { showKeyboard(); follow(); }
+  },
+  asked({ asked }, chat) {
+    chat.asked = asked;
+    if (chat === current) { showAsked(); follow(); }
   },
   blocked({ blocked }, chat) {
     chat.blocked = blocked;
@@ -270,7 +264,7 @@ function grow() {
 
 function submit(event) {
   event.preventDefault();
-  says(by("input").value);
+  says(by("input").value, Boolean(current.asked));
   by("input").value = "";
   grow();
   by("input").focus();
@@ -282,6 +276,7 @@ by("input").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) submit(event);
 });
 by("menu").addEventListener("click", () => toggleCommands());
+by("asked-dismiss").addEventListener("click", dismissAsked);
 by("block").addEventListener("click", () => act("blocks", { blocked: true }));
 by("unblock").addEventListener("click", () => act("blocks", { blocked: false }));
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") toggleCommands(false); });

@@ -130,12 +130,24 @@ export function service(message) {
   return null;
 }
 
+// A message in a few words.
+export function gist(message) {
+  return service(message) || message.text || message.caption || message.invoice?.title || message.document?.file_name
+    || "photo";
+}
+
+function repliedTo(question) {
+  const name = element("strong", { text: question.from.first_name });
+  return element("div", { className: "replied", testid: "replied" }, name, element("span", { text: gist(question) }));
+}
+
 export function drawn(message, acts) {
   const testid = `message-${message.message_id}`;
   const note = service(message);
   if (note) return element("div", { className: "service", text: note, testid });
   const source = message.text ?? message.caption ?? "";
   const bubble = element("div", { className: "bubble" }, ...attachments(message, acts));
+  if (message.reply_to_message) bubble.prepend(repliedTo(message.reply_to_message));
   if (source) bubble.append(rich(source, message.entities || message.caption_entities || [], message, acts));
   const when = (message.edit_date ? "edited " : "") + clock(message.edit_date || message.date);
   bubble.append(element("span", { className: "when", text: when }));
