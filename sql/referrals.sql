@@ -5,14 +5,12 @@
 -- A row that is void was adopted so, and counts for nothing. Locks are taken in this order: referral, balance.
 
 -- name: get_last_came(now) :value
--- When the last of those came who have a referrer; NULL where nobody has. What lies ahead of us was adopted so.
-SELECT created_at FROM referrals
-WHERE created_at <= $1
-ORDER BY created_at DESC
-LIMIT 1;
+-- When the last of those came who have a referrer. What lies ahead of us was adopted so.
+SELECT coalesce(max(created_at), 'epoch'::timestamptz) AS last_at FROM referrals
+WHERE created_at <= $1;
 
 -- name: link(after_at, after_id, batch) :one
--- Give the next people who came by a link the referrer it names; how many got one, and where the next batch begins.
+-- Give the next people who came by a link the referrer it names; how many got one, and where it ended.
 WITH came AS (
     SELECT user_id, started_at, substr(started_with, 5) AS named
     FROM users
@@ -34,16 +32,17 @@ brought AS (
 -- Whoever came later than his friend did not bring him.
 linked AS (
     INSERT INTO referrals (referrer_id, referred_id, created_at)
-    SELECT referrer.user_id, brought.user_id, brought.started_at
+    SELECT referrer.user_id AS referrer_id, brought.user_id AS referred_id, brought.started_at
     FROM brought INNER JOIN users AS referrer ON brought.referrer_id = referrer.user_id
     WHERE brought.user_id <> referrer.user_id AND referrer.created_at <= brought.started_at
     ORDER BY brought.started_at, brought.user_id
     ON CONFLICT DO NOTHING
-    RETURNING id
+    RETURNING created_at
 )
 
 SELECT
     (SELECT count(*) FROM linked) AS linked,
+    (SELECT min(linked.created_at) FROM linked) AS first_at,
     (SELECT came.started_at FROM came ORDER BY came.started_at DESC, came.user_id DESC LIMIT 1) AS last_at,
     (SELECT came.user_id FROM came ORDER BY came.started_at DESC, came.user_id DESC LIMIT 1) AS last_id;
 

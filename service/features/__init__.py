@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from service import payments, users
 from service.feature import Feature
-from service.features import diagnostics, generation, operators, projects
+from service.features import diagnostics, generation, operators, projects, referrals
 from service.telegram import inbox
 
 FEATURES: tuple[Feature, ...] = (
@@ -15,5 +15,6 @@ FEATURES: tuple[Feature, ...] = (
     *generation.FEATURES,
     diagnostics.FEATURE,
     *projects.FEATURES,
+    *referrals.FEATURES,
     operators.FEATURE,
 )
