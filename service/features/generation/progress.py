@@ -40,6 +40,9 @@ class Shown:
         self._said = ""
         self._mute = False
         self._over = asyncio.Event()
+        self._speaking: asyncio.Task[None] | None = None
+        # Most work is done before this is due, and then it costs nothing but the timer.
+        self._first = asyncio.get_running_loop().call_later(max(FIRST_AFTER_S - self._elapsed_s, 0), self._speak)
 
     @property
     def percent(self) -> int | None:
@@ -50,15 +53,21 @@ class Shown:
         """Whoever sets it will go on later, so this is said, however short the look at it was."""
         self._percent, self._goes_on = percent, True
 
-    async def keep_telling(self) -> None:
-        """Until the end, which breaks off no call: its message would stay in the chat for good."""
-        await self._pause(FIRST_AFTER_S - self._elapsed_s)
+    def _speak(self) -> None:
+        self._speaking = asyncio.create_task(self._keep_telling())
+
+    async def _keep_telling(self) -> None:
         while not (self._mute or self._over.is_set()):
             await self.tell()
             await self._pause(max(EVERY_S, self._elapsed_s * EVERY_SHARE))
 
-    def end(self) -> None:
+    async def hush(self) -> None:
+        """Say nothing more, and break off no call: its message would stay in the chat for good."""
+        self._first.cancel()
         self._over.set()
+        if self._speaking is not None:
+            await asyncio.wait([self._speaking], timeout=LAST_WORD_S)
+            self._speaking.cancel()
 
     async def tell(self) -> None:
         text = self._text()
@@ -74,7 +83,7 @@ class Shown:
     async def last_word(self) -> None:
         """Before the claim is let go: how far it is, where that goes on."""
         if self._goes_on and self._elapsed_s >= FIRST_AFTER_S:
-            await self.tell()
+            await _briefly(self.tell())
 
     async def take_away(self) -> None:
         """Nobody is at it any more, or somebody else."""
@@ -82,7 +91,7 @@ class Shown:
             return
         where, self.message_id = {"chat_id": self._claim.chat_id, "message_id": self.message_id}, None
         try:
-            await self._rooms.of(BotApi).call("deleteMessage", where)
+            await _briefly(self._rooms.of(BotApi).call("deleteMessage", where))
         except Upstream as error:
             self._note(error)
 
@@ -131,23 +140,16 @@ async def shown(rooms: Rooms, claim: Claim) -> AsyncIterator[Shown]:
     `message_id` of what is yielded is the message that is there, for whoever goes on or delivers.
     """
     message = Shown(rooms, claim)
-    speaking = asyncio.create_task(message.keep_telling())
     try:
         yield message
     except BaseException:  # called off, taken from us, or this process stops: whoever goes on shows another
-        await _hush(message, speaking)
-        await _briefly(message.take_away())
+        await message.hush()
+        await message.take_away()
         raise
-    await _hush(message, speaking)
-    await _briefly(message.last_word())
+    await message.hush()
+    await message.last_word()
 
 
-async def _hush(message: Shown, speaking: asyncio.Task[None]) -> None:
-    message.end()
-    await asyncio.wait([speaking], timeout=LAST_WORD_S)
-    speaking.cancel()
-
-
-async def _briefly(said: Awaitable[None]) -> None:
+async def _briefly(said: Awaitable[object]) -> None:
     with suppress(TimeoutError):
         await asyncio.wait_for(said, LAST_WORD_S)
