@@ -30,7 +30,8 @@ WHERE
         WHERE
             known.user_id = told.user_id AND known.created_at = told.created_at AND known.status = told.status
             AND known.request_id = told.request_id
-    );
+    )
+ORDER BY told.created_at;
 
 -- name: count_of_user(user_id, since, until) :one
 -- What became of one person's generations, and what he spent on them.

@@ -22,7 +22,7 @@ from service.kernel.clock import Clock
 from service.ops.operations import Operations
 from service.sandbox import Sandbox
 from service.telegram.webhook import PATH, SECRET_HEADER
-from tests.cast import Person
+from tests.cast import OPERATOR, Person
 from tests.waiting import until
 
 TOKEN = "4242:test-token-of-a-bot-that-nobody-has-ever-made"
@@ -53,6 +53,7 @@ def config_for(database_url: str, **settings: str) -> Config:
         "TELEGRAM_WEBHOOK_SECRET": SECRET,
         "TELEGRAM_API_BASE": "http://127.0.0.1:9",  # nobody listens there
         "ADMIN_TOKEN": ADMIN_TOKEN,
+        "ADMIN_IDS": str(OPERATOR.user_id),
         "MIGRATE_ON_START": "off",
         "LOG_LEVEL": "WARNING",
         **PROCESSORS,
