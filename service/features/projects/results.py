@@ -5,7 +5,7 @@ It knows what was kept of a result, also by an older bot; files are Telegram's, 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -17,9 +17,12 @@ from service.telegram.reply import Call, Reply
 from service.telegram.router import Context, Router
 from service.telegram.update import Update
 
-# What the file goes up as (https://core.telegram.org/bots/api#sendphoto).
-PARAMETERS = {"sendPhoto": "photo", "sendDocument": "document"}
-CAPTION_PROMPT_MAX = 200  # characters, within the 1024 of a caption
+# How a file is sent again by its id, which is the parameter of that name: sendPhoto takes a photo.
+Method = Literal[
+    "sendPhoto", "sendDocument", "sendAnimation", "sendAudio", "sendVideo", "sendVoice", "sendSticker"
+]  # fmt: skip
+CAPTION_MAX = 1024  # UTF-16 units (https://core.telegram.org/bots/api#sendphoto)
+PROMPT_MAX = 200  # characters of it in a caption
 
 router = Router()
 
@@ -29,7 +32,7 @@ class Outputs(msgspec.Struct, frozen=True):
 
     text: str | None = None
     file_id: str | None = None
-    method: Literal["sendPhoto", "sendDocument"] = "sendDocument"
+    method: Method = "sendDocument"
     name: str | None = None
     url: str | None = None
 
@@ -56,19 +59,24 @@ async def show_result(ctx: Context, update: Update) -> Reply:
 
 
 def _messages(ctx: Context, kept: Kept) -> list[Call]:
+    """The file with the text under it, where that is short enough; the text in as many messages as it takes."""
     outputs = Outputs.of(kept.outputs)
-    calls = [_file(ctx, kept, outputs)] if outputs.file_id else []
-    text = (outputs.text or outputs.url or "").strip()
-    if not (calls or text):
-        text = ctx.say(texts.NOT_DELIVERED if outputs.name else texts.NOTHING_KEPT)
+    text, calls = (outputs.text or outputs.url or "").strip(), []
+    if outputs.file_id:
+        fits = bool(text) and screen.units(text) <= CAPTION_MAX
+        caption, text = (text, "") if fits else (_caption(ctx, kept), text)
+        sent = {outputs.method.removeprefix("send").lower(): outputs.file_id, "caption": caption}
+        calls.append(Call(outputs.method, {"chat_id": ctx.chat_id, **sent}))
+    elif outputs.name:
+        text = "\n\n".join(filter(None, (text, ctx.say(texts.NOT_DELIVERED))))
+    text = text if text or calls else ctx.say(texts.NOTHING_KEPT)
     return [*calls, *(call for piece in screen.pieces(text) for call in reply.send(ctx.chat_id, piece).calls)]
 
 
-def _file(ctx: Context, kept: Kept, outputs: Outputs) -> Call:
-    prompt, title = screen.short(kept.prompt or "", CAPTION_PROMPT_MAX), screen.title(ctx, kept.model_id)
-    caption = f"{title}: {prompt}" if prompt else title
-    params: dict[str, Any] = {"chat_id": ctx.chat_id, PARAMETERS[outputs.method]: outputs.file_id, "caption": caption}
-    return Call(outputs.method, params)
+def _caption(ctx: Context, kept: Kept) -> str:
+    """`Text card: happy birthday`."""
+    prompt, title = screen.short(kept.prompt or "", PROMPT_MAX), screen.title(ctx, kept.model_id)
+    return f"{title}: {prompt}" if prompt else title
 
 
 @router.callback("project_forget", writes=True)

@@ -84,6 +84,11 @@ def toast(ctx: Context, update: Update, text: Text, **values: object) -> Reply:
     return done(update, ctx.say(text, **values))
 
 
+def units(text: str) -> int:
+    """The length as Telegram counts it."""
+    return len(text.encode("utf-16-le")) // 2
+
+
 def pieces(text: str) -> Iterator[str]:
     """A text as messages that Telegram takes."""
     while text:

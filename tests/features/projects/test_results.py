@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from service.features.projects import screen
+from service.telegram.client import InputFile
 from tests.cast import FRIEND, PAYER
 from tests.features.projects.shelf import CARD, PHOTO, TEXT, buttons, kept, project
 from tests.payments.bot.shop import open_shop
@@ -38,9 +39,20 @@ async def test_a_document_by_its_id(served: Served, raw: Any) -> None:
     assert (body["method"], body["document"], body["caption"]) == ("sendDocument", "doc-1", "Text card")
 
 
+@pytest.mark.parametrize("kind", ["animation", "audio", "video", "voice", "sticker"])
+async def test_any_other_file_by_its_id(served: Served, raw: Any, kind: str) -> None:
+    body = await shown(served, raw, {"file_id": "id-1", "method": f"send{kind.title()}"})
+    assert (body["method"], body[kind]) == (f"send{kind.title()}", "id-1")
+
+
+async def test_a_file_with_a_text_under_it(served: Served, raw: Any) -> None:
+    assert (await shown(served, raw, {**PHOTO, "text": "Be happy! " * 100}))["caption"] == ("Be happy! " * 100).strip()
+
+
 async def test_a_file_that_was_never_delivered(served: Served, raw: Any) -> None:
-    body = await shown(served, raw, {"name": "card.png", "media_type": "image/png"})
-    assert body["text"] == "This file has not reached Telegram."
+    sentence = "This file has not reached Telegram."
+    assert (await shown(served, raw, {"name": "card.png", "media_type": "image/png"}))["text"] == sentence
+    assert (await shown(served, raw, {"name": "card.png", "text": "A card."}))["text"] == f"A card.\n\n{sentence}"
 
 
 @pytest.mark.parametrize(
@@ -68,6 +80,27 @@ async def test_it_is_taken_out_once(served: Served, raw: Any) -> None:
     assert told["text"] == "Этого в ваших проектах больше нет."
     assert await raw.fetchval("SELECT array_agg(id) FROM project_history") == [stays]
     assert next(iter(buttons(await served.says(FRIEND, "/projects")))) == "Коты · 1 результат", "it changed last"
+
+
+async def test_a_file_with_a_text_that_is_too_long_for_it(database_url: str, raw: Any) -> None:
+    async with open_shop(database_url) as shop:
+        payer = shop.payer
+        await payer.says("/start")
+        file = InputFile("a.txt", "text/plain", b"text")
+        answer = await shop.served.operations.bot.call("sendDocument", {"chat_id": payer.id, "document": file})
+        file_id = answer["document"]["file_id"]
+        number = await project(raw, "Tales", payer.id)
+        await kept(raw, number, {"text": "🐈" * 513, "file_id": file_id, "method": "sendDocument", "name": "a.txt"})
+        await payer.says("/projects")
+        await payer.presses("Tales · 1 result")
+        await payer.hears("Press a number")
+        await payer.presses("1")
+        heard = await payer.hears("🐈")
+        assert [button["text"] for button in heard.buttons] == ["🗑 Remove from the project"]
+        assert heard.text == "🐈" * 513
+        again = [message.wire for message in payer.chat if "document" in message.wire][-1]
+        assert (again["document"]["file_id"], again["caption"]) == (file_id, "text-card: a tale")
+        assert "reply_markup" not in again
 
 
 async def test_in_the_chat(database_url: str, raw: Any) -> None:
