@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import psycopg
@@ -85,10 +87,30 @@ FILL = (
         now() - n * interval '1 minute', md5(n::text)::uuid
     FROM generate_series(1, {ROWS}) AS n
     """,
+    f"""
+    INSERT INTO generation_events (user_id, model_id, status, is_free_applied, request_id, error_code, created_at)
+    SELECT n / 10, 'model' || n % 20,
+        CASE WHEN n % 20 = 0 THEN 'failed' WHEN n % 2 = 0 THEN 'started' ELSE 'success' END, n % 3 = 0, 'job' || n,
+        CASE WHEN n % 20 = 0 THEN 'refused' END, now() - n * interval '1 minute'
+    FROM generate_series(10, {ROWS}) AS n
+    """,
     "VACUUM ANALYZE",
 )
 PAYMENT = "00000000-0000-4000-8000-000000000000"
 ONE = ([5], ["a"], ["b"], [None], ["en"])
+YESTERDAY = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+EVENTS = (
+    *(
+        list(range(100)),
+        [None] * 100,
+        ["model"] * 100,
+        [None] * 100,
+        ["success"] * 100,
+        [True] * 100,
+        [Decimal(0)] * 100,
+    ),
+    *(["job"] * 100, *[[None] * 100] * 4, [SOON] * 100),
+)
 MANY = (list(range(200)), ["a"] * 200, ["b"] * 200, [None] * 200, ["en"] * 200)
 
 # Query, values, the indexes it goes by.
@@ -163,6 +185,12 @@ HOT: list[tuple[str, tuple[object, ...], set[str]]] = [
     ("projects.remove_result", (5, 5), {"project_history_pkey", "projects_pkey"}),
     ("projects.get_made", (PAYMENT, 5), {"generation_jobs_pkey"}),
     ("projects.save_result", (PAYMENT, 5, 5), {"projects_pkey", "generation_jobs_pkey", "project_history_job_once"}),
+    ("diagnostics.write_events", EVENTS, {"users_pkey"}),
+    ("diagnostics.count_of_user", (5, YESTERDAY, SOON), {"generation_events_user_idx"}),
+    ("diagnostics.count_of_all", (YESTERDAY, SOON), {"generation_events_created_idx"}),
+    ("diagnostics.list_top_models", (YESTERDAY, SOON, 5), {"generation_events_created_idx"}),
+    ("diagnostics.list_failures", (YESTERDAY, SOON, 10), {"generation_events_failed_idx"}),
+    ("diagnostics.prune_events", ("2000-01-01Z", 5_000), {"generation_events_created_idx"}),
     ("telegram.claim_update", (1, 10**9), {"processed_updates_pkey"}),
     ("telegram.get_reply", (1, 5), {"processed_updates_pkey"}),
     ("telegram.store_reply", (1, 5, "reply"), {"processed_updates_pkey"}),

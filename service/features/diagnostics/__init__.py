@@ -10,7 +10,6 @@ FEATURE = Feature(
     title=Text(en="Generation diagnostics", ru="Диагностика генераций"),
     needs={
         "generation_events": owns(
-            "id",
             "user_id",
             "chat_id",
             "model_id",
