@@ -74,7 +74,7 @@ class Call(Generic[T]):
     method: str
     path: str
     answer: type[T]
-    id: str = ""
+    id: str | None = None
     json: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
     timeout_s: float = CALL_TIMEOUT_S
@@ -129,7 +129,8 @@ class Api:
 
     async def _sent(self, call: Call[T]) -> T:
         what = f"{self.provider} {call.operation}"
-        url = URL(self.base + call.path.format(known_id(call.id)) if call.id else self.base + call.path, encoded=True)
+        path = call.path if call.id is None else call.path.format(known_id(call.id))
+        url = URL(self.base + path, encoded=True)
         limits = aiohttp.ClientTimeout(total=call.timeout_s, sock_connect=CONNECT_TIMEOUT_S)
         try:
             async with self.session.request(
