@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psycopg
 import pytest
 import yaml
 from filelock import FileLock
@@ -25,8 +26,11 @@ from tests.postgres import free_port
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[1]
-RENDER = yaml.safe_load((ROOT / "render.yaml").read_text())
+BLUEPRINT = (ROOT / "render.yaml").read_text()
+RENDER = yaml.safe_load(BLUEPRINT)
 (WEB,) = RENDER["services"]
+# The worker is there for whoever takes off the marks.
+WITH_WORKER = yaml.safe_load(re.sub(r"^  # (?=- type: worker|  )", "  ", BLUEPRINT, flags=re.MULTILINE))
 PROCFILE = dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_text().splitlines())
 ADDRESS = "https://ballast.example.org"
 # What people fill in where the blueprint says `sync: false`.
@@ -110,6 +114,32 @@ async def test_the_commands_migrate_serve_and_stop(platform: str, programs: Path
         assert process.returncode == 0, "it was told to stop, and stopped"
 
 
+async def test_a_worker_beside_it_beats_and_leaves(programs: Path, database_url: str) -> None:
+    async with serving.telegram() as (_, api):
+        environ = on_heroku(programs, database_url) | {"TELEGRAM_API_BASE": api}
+        with running(PROCFILE["worker"], environ) as process, psycopg.connect(database_url, autocommit=True) as raw:
+
+            def is_beating() -> bool:
+                assert process.poll() is None, "it ended before it worked"
+                return raw.execute("SELECT count(*) FROM instances").fetchone() == (1,)
+
+            await until(is_beating, START_S)
+            os.killpg(process.pid, signal.SIGTERM)
+            await until(lambda: process.poll() is not None, STOP_S)
+            assert process.returncode == 0
+            assert raw.execute("SELECT count(*) FROM instances").fetchone() == (0,), "nobody waits for who has left"
+
+
+def test_the_worker_of_the_blueprint_has_what_the_web_service_has() -> None:
+    web, worker = WITH_WORKER["services"]
+    assert worker["type"] == "worker"
+    assert worker["startCommand"] == PROCFILE["worker"]
+    assert worker["buildCommand"] == web["buildCommand"]
+    assert [entry["key"] for entry in worker["envVars"]] == [entry["key"] for entry in web["envVars"]]
+    shared = [entry["fromService"] for entry in worker["envVars"] if "fromService" in entry]
+    assert {(one["type"], one["name"]) for one in shared} == {(web["type"], web["name"])}
+
+
 def test_production_does_not_start_half_configured(programs: Path) -> None:
     done = subprocess.run(
         PROCFILE["web"],
@@ -160,8 +190,9 @@ def running(command: str, environ: Environment) -> Iterator[subprocess.Popen[byt
     process = subprocess.Popen(command, shell=True, cwd=ROOT, env=environ, start_new_session=True)
     try:
         yield process
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(STOP_S)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(STOP_S)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)

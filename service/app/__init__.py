@@ -45,7 +45,7 @@ def reload_catalog(app: web.Application) -> None:
     try:
         taken = sold(operations.config)
     except ConfigError as error:
-        log.error("catalogue not taken", faults="; ".join(error.faults))
+        log.warning("catalogue not taken", faults="; ".join(error.faults))
         return
     operations.switchboard.replace(Catalog, taken)
     log.info("catalogue taken", models=len(taken.models), packs=len(taken.packs))
