@@ -298,3 +298,13 @@ WHERE job_id = any(ARRAY(SELECT job_id FROM generation_jobs WHERE finished_at < 
 -- Forget processes that have not been heard of for so long.
 DELETE FROM instances
 WHERE beat_at < $1;
+
+-- name: list_open(before_at, before_id, now, page) :many
+-- Work under way, newest first, after the last one of the previous page; its age in seconds.
+SELECT
+    job_id, user_id, model_id, status, price_rub, attempts, created_at, started_at, due_at,
+    extract(EPOCH FROM $3 - created_at)::bigint AS age_s
+FROM generation_jobs
+WHERE status IN ('queued', 'waiting', 'running') AND (created_at, job_id) < ($1, $2)
+ORDER BY created_at DESC, job_id DESC
+LIMIT $4;

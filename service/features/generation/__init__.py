@@ -5,7 +5,7 @@ and `paid_generation` (the queue and money).
 """
 
 from service.feature import Feature, Menu, Offer, owns, reads
-from service.features.generation import callback, delivery, providers
+from service.features.generation import callback, delivery, operators, providers
 from service.features.generation.billing import Billing, BillingByBalance
 from service.features.generation.bot import generate, job, models, texts
 from service.features.generation.in_process import InProcess
@@ -73,7 +73,7 @@ JOBS = Feature(
     title=Text(en="The queue", ru="Очередь"),
     needs=TABLES,
     router=job.router,
-    routes=(callback.ROUTE,),
+    routes=(callback.ROUTE, operators.ROUTE),
     jobs=(tending.RESCUE, delivery.JOB, tending.PRUNE),
     offers=(Offer(Queue, lambda _: QueueInTable(), lambda _: Queue()),),
 )
