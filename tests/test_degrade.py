@@ -13,6 +13,7 @@ import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -22,26 +23,30 @@ from service.feature import Feature
 from service.features import FEATURES
 from service.telegram.router import Key, Route
 from service.telegram.texts import UNAVAILABLE
-from tests.cast import STRANGER, Person
-from tests.serving import ADMIN_TOKEN, Served, message, pressed, serving, update_ids
+from tests.cast import OPERATOR, STRANGER, Person
+from tests.serving import ADMIN_TOKEN, Served, message, pressed, update_ids
+from tests.serving import serving as serving_anybody
 from tests.waiting import until
 
 RELATIONS = sorted({relation for feature in FEATURES for relation in feature.needs})
 ESSENTIAL = {relation for feature in FEATURES if feature.essential for relation in feature.needs}
 PLACE = re.compile(r"{\w+}")  # in a route's path
 PEOPLE = 3
-# Everybody speaks once, so that the flood guard has no part in this.
+# Everybody speaks once, and each operator seldom, so that the flood guard has no part in this.
 numbers = itertools.count(50_000)
+OPERATORS = range(OPERATOR.user_id, OPERATOR.user_id + 2_000)
+operators = itertools.cycle(OPERATORS)
+serving = partial(serving_anybody, ADMIN_IDS=",".join(map(str, OPERATORS)))
 
 
 def needing(*relations: str) -> set[str]:
     return {feature.name for feature in FEATURES if feature.needs.keys() & set(relations)}
 
 
-def update_for(key: Key) -> dict[str, Any]:
-    """What a person does to meet this route."""
+def update_for(key: Key, route: Route) -> dict[str, Any]:
+    """What a person does to meet this route; an operator, where it is for operators."""
     by, what = key
-    person = replace(STRANGER, user_id=next(numbers))
+    person = replace(STRANGER, user_id=next(operators if route.for_operators else numbers))
     if by == "callback":
         return pressed(person, what)
     if by == "kind":
@@ -105,7 +110,7 @@ async def everybody_is_answered(served: Served, off_for_good: set[str], relation
 
 
 async def _is_answered(served: Served, key: Key, route: Route, *, essential: bool, is_off: bool) -> None:
-    status, body = await served.post(update_for(key))
+    status, body = await served.post(update_for(key, route))
     if essential or (is_off and route.when_away == "retry"):
         assert status == 503, f"{key} is kept by Telegram"
     else:
@@ -157,8 +162,8 @@ async def traffic(served: Served) -> AsyncIterator[list[int]]:
     statuses: list[int] = []
 
     async def use() -> None:
-        for _, key, _ in itertools.cycle(ROUTES):
-            statuses.append((await served.post(update_for(key)))[0])
+        for _, key, route in itertools.cycle(ROUTES):
+            statuses.append((await served.post(update_for(key, route)))[0])
 
     people = [asyncio.create_task(use()) for _ in range(PEOPLE)]
     yield statuses
