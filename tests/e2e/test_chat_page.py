@@ -127,5 +127,29 @@ async def test_a_person_chats_drops_a_table_and_brings_it_back(
     assert faults == []
 
 
+async def test_a_person_has_a_picture_made(process: Process, browser: Browser, tmp_path: Path) -> None:
+    from playwright.async_api import expect
+
+    chat = await browser.new_page(viewport=DESKTOP, color_scheme="light")
+    faults = watched(chat)
+    await chat.goto(f"{process.base}/sandbox#friend")
+    button = chat.get_by_test_id("inline-button")
+    await says(chat, "/models")
+    await button.get_by_text("Бесплатно", exact=True).click()
+    await button.get_by_text("Открытка с вашими словами").click()
+    await button.get_by_text("✨ Создать").click()
+    await expect(chat.get_by_test_id("asked")).to_contain_text("Что создать?")
+    await expect(chat.get_by_test_id("composer-input")).to_have_attribute("placeholder", "Опишите, что нужно")
+    await says(chat, "С днём рождения!")
+    pictures = chat.get_by_test_id("photo")
+    await expect(pictures).to_have_count(1)
+    await button.get_by_text("🔁 Повторить").click()
+    await expect(pictures).to_have_count(2)
+    await expect(chat.get_by_test_id("conversation")).to_contain_text("результат придёт сюда")
+    await until(lambda: chat.evaluate("[...document.images].every((one) => one.naturalWidth > 100)"))
+    await picture(chat, "generation.png", tmp_path)
+    assert faults == []
+
+
 async def healthy(process: Process) -> bool:
     return (await process.get("/health"))[1]["status"] == "healthy"
