@@ -125,8 +125,10 @@ def extended(tmp_path: Path) -> Path:
 
 
 def _add_lines(path: Path, imported: str, listed: str) -> None:
-    text = path.read_text()
-    text = text.replace("from service.telegram", f"{imported}\nfrom service.telegram", 1)
+    """The name goes into the import that is there, in its place."""
+    text, (origin, name) = path.read_text(), imported.split(" import ")
+    (names,) = re.findall(rf"^{re.escape(origin)} import (.*)$", text, re.MULTILINE)
+    text = text.replace(names, ", ".join(sorted([*names.split(", "), name])), 1)
     path.write_text(text.replace("\n)\n", f"\n{listed}\n)\n", 1))
 
 
@@ -139,7 +141,7 @@ def typed(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 def test_the_example_is_a_feature(extended: Path) -> None:
     (landing,) = re.findall(r"^```sh\n([^`]*>> CHECKSUMS[^`]*)^```", FEATURES, re.MULTILINE)
-    tests = "tests/features tests/test_sql.py tests/test_migration_files.py tests/test_architecture.py"
+    tests = "tests/features/test_notes.py tests/test_sql.py tests/test_migration_files.py tests/test_architecture.py"
     for command in (landing, "ruff check .", "ruff format --check .", f"python -m pytest -q -n 0 {tests}"):
         done = typed(command, extended)
         assert done.returncode == 0, f"{command}\n{done.stdout[-4000:]}{done.stderr[-2000:]}"
