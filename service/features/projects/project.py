@@ -19,7 +19,7 @@ from service.telegram.router import Context, Router
 from service.telegram.update import Update
 
 NUMBERS_IN_A_ROW = 5
-PROMPT_MAX = 60  # characters of what was asked for: two lines on a phone
+PROMPT_MAX = 40  # characters of what was asked for: two lines on a phone with the rest
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 # And where its page begins, within the 64 bytes of a button's data: project:<id>:<microseconds>:<id of the result>.
