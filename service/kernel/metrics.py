@@ -65,7 +65,9 @@ TELEGRAM_CALLS = _counter("telegram_calls_total", "Calls to the Bot API.", "meth
 TELEGRAM_SECONDS = _histogram("telegram_call_duration_seconds", "Calls to the Bot API.", LONG, "method")
 
 # operation is "POST /payments/{}/capture"; outcome is ok, refused or unclear (no answer, or one that says nothing).
-UPSTREAM_SECONDS = _histogram("upstream_seconds", "Calls to processors.", LONG, "provider", "operation", "outcome")
+UPSTREAM_SECONDS = _histogram(
+    "upstream_seconds", "Calls to processors and providers.", LONG, "provider", "operation", "outcome"
+)
 
 # result is done or failed.
 JOB_RUNS = _counter("job_runs_total", "Runs of periodic jobs.", "job", "result")
