@@ -68,7 +68,7 @@ def send(chat_id: int | None, text: str, **params: Any) -> Reply:
 
 def fitting(lines: Sequence[str]) -> str:
     """As many whole lines as one message takes."""
-    kept, left = [], TEXT_MAX
+    kept, left = [], TEXT_MAX + 1  # the last line needs no end
     for line in lines:
         left -= len(line.encode("utf-16-le")) // 2 + 1
         if left < 0:

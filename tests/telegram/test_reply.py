@@ -80,3 +80,9 @@ def test_what_was_said_is_answered_by_a_message() -> None:
     said = {"message_id": 3, "chat": {"id": -9}, "from": {"id": 5}, "text": "/x"}
     (call,) = reply.show(decode(orjson.dumps({"update_id": 1, "message": said})), "Next").calls
     assert (call.method, call.params["chat_id"]) == ("sendMessage", -9)
+
+
+def test_a_message_takes_whole_lines_as_far_as_they_fit() -> None:
+    assert reply.fitting(["a", "", "b"]) == "a\n\nb"
+    assert reply.fitting(["x" * 4095, "y"]) == "x" * 4095
+    assert reply.fitting(["🙂" * 2047, "y", "z"]) == "🙂" * 2047 + "\n" + "y", "as Telegram counts"
