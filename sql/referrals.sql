@@ -63,24 +63,31 @@ WHERE referrer_id = $1 AND reward_rub > 0 AND void_reason IS NULL
 ORDER BY coalesce(rewarded_at, created_at) DESC, id DESC
 LIMIT $2;
 
--- name: list_due_lately(since, counts_tests, after_id, batch) :value
--- Referrals to be rewarded whose friend paid an order that was made since then, in the order of their numbers.
-WITH due AS (
-    SELECT DISTINCT referrals.id
-    FROM payments INNER JOIN referrals ON payments.user_id = referrals.referred_id
+-- name: list_due_lately(since, counts_tests, most) :value
+-- Referrals without a reward whose friends paid an order that was made since then, of the newest so many orders.
+WITH paid AS (
+    SELECT user_id FROM payments
     WHERE
-        payments.status = 'succeeded'
-        AND payments.created_at >= $1
-        AND payments.refunded_rub < payments.credit_rub
-        AND ($2 OR NOT payments.test)
-        AND referrals.rewarded_at IS NULL
-        AND referrals.void_reason IS NULL
-        AND referrals.id > $3
-    ORDER BY referrals.id
-    LIMIT $4
+        status = 'succeeded'
+        AND created_at >= $1
+        AND refunded_rub < credit_rub
+        AND ($2 OR NOT test)
+    ORDER BY created_at DESC, payment_id DESC
+    LIMIT $3
+),
+
+due AS (
+    SELECT DISTINCT (
+        SELECT referrals.id FROM referrals
+        WHERE
+            referrals.referred_id = paid.user_id
+            AND referrals.rewarded_at IS NULL
+            AND referrals.void_reason IS NULL
+    ) AS id
+    FROM paid
 )
 
-SELECT coalesce(array_agg(due.id ORDER BY due.id), '{}'::bigint[]) AS due
+SELECT coalesce(array_agg(due.id ORDER BY due.id) FILTER (WHERE due.id IS NOT NULL), '{}'::bigint[]) AS due
 FROM due;
 
 -- name: look_through(after_id, counts_tests, batch) :one
@@ -92,16 +99,20 @@ WITH unrewarded AS (
     LIMIT $3
 ),
 
+-- Friend by friend: an EXISTS might be made a join, which reads all payments for the sake of a batch.
 due AS (
-    SELECT unrewarded.id FROM unrewarded
-    WHERE EXISTS (
-        SELECT FROM payments
+    SELECT unrewarded.id
+    FROM unrewarded
+    CROSS JOIN LATERAL (
+        SELECT payments.payment_id FROM payments
         WHERE
             payments.user_id = unrewarded.referred_id
             AND payments.status = 'succeeded'
             AND payments.refunded_rub < payments.credit_rub
             AND ($2 OR NOT payments.test)
-    )
+        ORDER BY payments.created_at
+        LIMIT 1
+    ) AS topup
 )
 
 SELECT
@@ -144,9 +155,8 @@ WITH due AS (
 
 UPDATE referrals
 SET tell_at = $2
-FROM due
-WHERE referrals.id = due.id
-RETURNING referrals.id, referrals.referrer_id, referrals.reward_rub;
+WHERE id = any(ARRAY(SELECT due.id FROM due))
+RETURNING id, referrer_id, reward_rub;
 
 -- name: mark_told(referral_id) :exec
 -- The referrer knows.

@@ -19,9 +19,10 @@ ROWS = 50_000
 SOON = "2100-01-01Z"
 FILL = (
     f"""
-    INSERT INTO users (user_id, username, first_name, is_active, created_at)
+    INSERT INTO users (user_id, username, first_name, is_active, created_at, started_at, started_with)
     SELECT n, CASE WHEN n % 5 = 0 THEN NULL WHEN n % 2 = 0 THEN 'user' || n ELSE md5(n::text) END, 'Name',
-        n % 3 <> 0, now() - n * interval '1 minute'
+        n % 3 <> 0, now() - n * interval '1 minute', now() - n * interval '1 minute',
+        CASE WHEN n % 2 = 0 THEN 'ref_' || n % 5000 + 1 ELSE '' END
     FROM generate_series(1, {ROWS}) AS n
     """,
     f"""
@@ -93,6 +94,12 @@ FILL = (
         CASE WHEN n % 20 = 0 THEN 'failed' WHEN n % 2 = 0 THEN 'started' ELSE 'success' END, n % 3 = 0, 'job' || n,
         CASE WHEN n % 20 = 0 THEN 'refused' END, now() - n * interval '1 minute'
     FROM generate_series(10, {ROWS}) AS n
+    """,
+    f"""
+    INSERT INTO referrals (referrer_id, referred_id, created_at, reward_rub, rewarded_at, tell_at)
+    SELECT n % 5000 + 1, n, now() - n * interval '1 minute', CASE WHEN n % 10 = 0 THEN 10 ELSE 0 END,
+        CASE WHEN n % 10 = 0 THEN now() END, CASE WHEN n % 1000 = 0 THEN now() END
+    FROM generate_series(100, {ROWS}, 2) AS n
     """,
     "VACUUM ANALYZE",
 )
@@ -191,6 +198,21 @@ HOT: list[tuple[str, tuple[object, ...], set[str]]] = [
     ("diagnostics.list_top_models", (YESTERDAY, SOON, 5), {"generation_events_created_idx"}),
     ("diagnostics.list_failures", (YESTERDAY, SOON, 10), {"generation_events_failed_idx"}),
     ("diagnostics.prune_events", ("2000-01-01Z", 5_000), {"generation_events_created_idx"}),
+    ("users.note_start", (5, "ref_1"), {"users_pkey"}),
+    ("referrals.get_last_came", (SOON,), {"referrals_recent_idx"}),
+    ("referrals.link", ("2000-01-01Z", 0, 500), {"users_brought_idx", "users_pkey", "referrals_one_referrer"}),
+    ("referrals.get_summary", (6,), {"referrals_referrer_idx"}),
+    ("referrals.list_rewards", (6, 5), {"referrals_referrer_idx"}),
+    (
+        "referrals.list_due_lately",
+        (YESTERDAY, True, 5_000),
+        {"payments_recent_idx", "referrals_referred_idx"},
+    ),
+    ("referrals.look_through", (0, True, 1_000), {"referrals_unrewarded_idx", "payments_user_idx"}),
+    ("referrals.claim_unrewarded", (5, True), {"referrals_unrewarded_idx", "payments_user_idx"}),
+    ("referrals.mark_rewarded", (5, 10, SOON, None), {"referrals_pkey"}),
+    ("referrals.claim_untold", (SOON, SOON, 5), {"referrals_untold_idx", "referrals_pkey"}),
+    ("referrals.mark_told", (5,), {"referrals_pkey"}),
     ("telegram.claim_update", (1, 10**9), {"processed_updates_pkey"}),
     ("telegram.get_reply", (1, 5), {"processed_updates_pkey"}),
     ("telegram.store_reply", (1, 5, "reply"), {"processed_updates_pkey"}),

@@ -7,7 +7,7 @@ meanwhile. A reward has the friend as its key, so that not even a table that los
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import ROUND_DOWN, Decimal
 
 from service.catalog import Catalog
@@ -28,6 +28,7 @@ PROMPT_EVERY_S = 30.0
 THOROUGH_EVERY_S = 600.0
 # How old an order may be that the prompt job looks at: people pay within minutes. The thorough one finds the others.
 LATELY = timedelta(hours=1)
+ORDERS_MOST = 5_000  # more in an hour are left to the thorough job; so many take some 30 ms
 BATCH = 1_000  # referrals looked at by one statement, some milliseconds
 KOPEK = Decimal("0.01")
 
@@ -36,11 +37,10 @@ log = Log("referrals")
 
 async def reward_referrers(rooms: Rooms) -> Counts:
     """Whose friends paid what they ordered lately: all that there is, but for a crash or a table that was away."""
-    rewarded, after_id, since = 0, 0, rooms.of(Clock).now() - LATELY
-    while due := await _due_lately(rooms, since, after_id):
-        rewarded += await _reward_each(rooms, due)
-        after_id = due[-1]
-    return {"rewarded": rewarded}
+    since, tests = rooms.of(Clock).now() - LATELY, _counts_tests(rooms)
+    async with rooms.of(Database).acquire() as conn:
+        due = await repo.list_due_lately(conn, since=since, counts_tests=tests, most=ORDERS_MOST)
+    return {"rewarded": await _reward_each(rooms, due)}
 
 
 async def catch_up_rewards(rooms: Rooms) -> Counts:
@@ -87,12 +87,6 @@ async def _reward_each(rooms: Rooms, referral_ids: Iterable[int]) -> int:
     if rewarded:
         rooms.of(JobLoop).poke(TELLING)
     return rewarded
-
-
-async def _due_lately(rooms: Rooms, since: datetime, after_id: int) -> list[int]:
-    tests = _counts_tests(rooms)
-    async with rooms.of(Database).acquire() as conn:
-        return await repo.list_due_lately(conn, since=since, counts_tests=tests, after_id=after_id, batch=BATCH)
 
 
 async def _look_through(rooms: Rooms, after_id: int) -> Looked:

@@ -165,13 +165,13 @@ async def test_the_prompt_job_looks_at_new_orders_alone(rooms: Rooms, raw: Any, 
     assert await catch_up_rewards(rooms) == {"rewarded": 1}
 
 
-async def test_more_than_a_batch(rooms: Rooms, raw: Any, monkeypatch: pytest.MonkeyPatch, sweep: Sweep) -> None:
+async def test_more_than_a_batch(rooms: Rooms, raw: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rewarding, "BATCH", 3)
     friends = range(10_000, 10_010)
     await linked(raw, *friends)
     for friend in friends[2:]:
         await topped_up(raw, friend)
-    assert await sweep(rooms) == {"rewarded": 8}
+    assert await catch_up_rewards(rooms) == {"rewarded": 8}
     assert await entries_of(raw) == FIFTEEN * 8
 
 
