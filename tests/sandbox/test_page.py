@@ -59,6 +59,16 @@ async def test_a_person_chats_and_presses_a_button(page: Page, bot: Bot, payer: 
     assert [message.text for message in payer.chat] == ["/start", "Picked a fox"]
 
 
+async def test_a_link_carries_what_a_person_starts_with(
+    page: Page, telegram: Telegram, bot: Bot, friend: Person
+) -> None:
+    bot.react = shopkeeper
+    await page.goto(f"{telegram.base}?start=ref_42#friend")
+    await page.get_by_test_id("start-button").click()
+    await expect(page.get_by_test_id("message-2")).to_contain_text("Hello")
+    assert friend.chat[0].text == "/start ref_42"
+
+
 async def test_the_keyboard_the_toast_and_the_commands_are_shown(
     page: Page, telegram: Telegram, bot: Bot, payer: Person
 ) -> None:

@@ -61,8 +61,10 @@ function showMessage(message) {
 }
 
 function showEmpty() {
+  // Somebody came by a link to this page: https://core.telegram.org/bots/features#deep-linking
+  const payload = new URLSearchParams(location.search).get("start") || "";
   const look = { type: "button", className: "solid", text: "Start", testid: "start-button" };
-  const start = element("button", { ...look, onclick: () => says("/start") });
+  const start = element("button", { ...look, onclick: () => says(`/start ${payload}`.trim()) });
   by("log").append(element("div", { className: "empty" }, element("p", { text: "No messages here yet." }), start));
 }
 
