@@ -40,9 +40,12 @@ async def conclude(rooms: Rooms, claim: Claim, step: Step) -> None:
     """Write down what follows. Raises Unavailable; then it can be called again."""
     now = rooms.of(Clock).now()
     if isinstance(step, Pending) and now < claim.deadline_at:
-        await _put_off(rooms, claim, step.reference, now + timedelta(seconds=step.check_after_s))
+        check_at = now + timedelta(seconds=step.check_after_s)
+        await _put_off(rooms, claim, step.reference, min(check_at, claim.deadline_at))
     elif isinstance(step, Failed) and not step.permanent and _may_try_again(claim):
-        await _put_off(rooms, claim, claim.reference, now + _pause(claim, step))
+        again_at = now + _pause(claim, step)
+        # What is under way has a deadline, at which somebody must look; another try gets a deadline of its own.
+        await _put_off(rooms, claim, claim.reference, min(again_at, claim.deadline_at) if claim.reference else again_at)
     else:
         await _end(rooms, claim, step)
 
@@ -61,8 +64,9 @@ async def _put_off(rooms: Rooms, claim: Claim, reference: str | None, due_at: da
 
 
 async def _end(rooms: Rooms, claim: Claim, step: Step) -> None:
-    endings, ended = rooms.of(Endings), _ended(claim, step, rooms.of(Clock).now())
-    if not await endings.end(rooms, claim, ended):
+    endings = rooms.of(Endings)
+    ended = await endings.end(rooms, claim, _ended(claim, step, rooms.of(Clock).now()))
+    if ended is None:
         return
     reference = step.reference if isinstance(step, Pending) else claim.reference
     if reference is not None and ended.status != "success":

@@ -5,11 +5,13 @@ It knows leases, billing and deliveries; it knows no provider and no loop.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from uuid import UUID
 
 from service.config import Config
-from service.errors import Upstream
+from service.errors import Unavailable, Upstream
 from service.feature import Rooms
 from service.features.generation import delivery
 from service.features.generation.attempt import happened
@@ -23,6 +25,7 @@ from service.kernel.log import Log
 
 # Recovery tells the person where nobody did by then: a delivery with all its repeats takes 30 s at most.
 DELIVERED_WITHIN = timedelta(minutes=1)
+MARK_AGAIN_S = 0.5
 
 log = Log("generation")
 
@@ -39,8 +42,8 @@ class Endings:
     def opened(rooms: Rooms) -> Endings:
         return Endings(rooms)
 
-    async def end(self, rooms: Rooms, claim: Claim, ended: Ended) -> bool:
-        """Whether the claim was still ours to end; then its person is told as well. Raises Unavailable."""
+    async def end(self, rooms: Rooms, claim: Claim, ended: Ended) -> Ended | None:
+        """How it ended, which whoever watches is told; None where it was not ours to end. Raises Unavailable."""
         try:
             finished = await self._finish_one(rooms, claim, ended)
         except Lost:
@@ -48,9 +51,9 @@ class Endings:
             finished = bool(await self._finish(ended))
         if not finished:
             log.info("a claim was not ours to end any more", job_id=str(claim.job_id), lease=claim.lease)
-            return False
+            return None
         self._tell(rooms, claim, ended)
-        return True
+        return ended
 
     async def deliver(self, rooms: Rooms, claim: Claim, ended: Ended) -> None:
         """Tell the person; where that does not work now, recovery does it. Raises Unavailable."""
@@ -61,8 +64,19 @@ class Endings:
         except Upstream as error:
             log.info("result not delivered yet", job_id=str(claim.job_id), reason=error.message)
             return
-        async with self._database.acquire() as conn:
-            await table.mark_delivered(conn, {claim.job_id: kept}, self._clock.now())
+        await self._mark(claim.job_id, kept, ended.due_at)
+
+    async def _mark(self, job_id: UUID, kept: Mapping[str, object] | None, until: datetime) -> None:
+        """Through an outage, as long as recovery does not tell the person once more. Raises Unavailable."""
+        while True:
+            try:
+                async with self._database.acquire() as conn:
+                    await table.mark_delivered(conn, {job_id: kept}, self._clock.now())
+                return
+            except Unavailable:
+                if self._clock.now() >= until:
+                    raise
+                await asyncio.sleep(MARK_AGAIN_S)
 
     async def _finish_one(self, rooms: Rooms, claim: Claim, ended: Ended) -> bool:
         if not claim.price_rub:
@@ -76,7 +90,8 @@ class Endings:
     async def _finish_many(self, ended: Sequence[Ended]) -> Mapping[Ended, bool]:
         async with self._database.acquire() as conn:
             finished = await table.finish(conn, ended, self._clock.now())
-        return {one: one.job_id in finished for one in ended}
+        last = {one.job_id: one.lease for one in sorted(ended, key=lambda one: one.lease)}
+        return {one: one.job_id in finished and one.lease == last[one.job_id] for one in ended}
 
     def _tell(self, rooms: Rooms, claim: Claim, ended: Ended) -> None:
         spent = self._clock.now() - claim.started_at
