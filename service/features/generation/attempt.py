@@ -64,15 +64,19 @@ async def attempt(
     """Begin it, or see how it is going at the provider's. Whatever goes wrong is a value."""
     if model is None:
         return Failed("model_gone", "The catalogue has no such model any more.")
+    late = Failed("timeout", f"It took more than {model.timeout_s} s.")
     left_s = (until - rooms.of(Clock).now()).total_seconds()
+    if left_s <= 0:
+        return late
+    limit = asyncio.timeout(left_s)
     try:
-        async with asyncio.timeout(max(left_s, 0)):
+        async with limit:
             return await _ask(rooms, asked, model, reference)
-    except TimeoutError:
-        return Failed("timeout", f"It took more than {model.timeout_s} s.")
     except ProviderFailed as error:
         return Failed(error.code, error.message, permanent=error.permanent, retry_after=error.retry_after)
     except Exception as error:  # a provider's own mistake must not take the worker with it
+        if limit.expired():
+            return late
         log.exception("a provider broke", provider=model.provider, model=model.id)
         return Failed("broken", type(error).__name__, permanent=False)
 
@@ -85,6 +89,8 @@ async def give_up(rooms: Rooms, asked: Asked, model: Model | None, reference: st
         await rooms.of(Providers).get(model.provider).cancel(_request(rooms, asked, model), reference)
     except ProviderFailed as error:
         log.info("task not called off", provider=model.provider, reason=error.message)
+    except Exception:  # nobody waits for it: whatever is to be done after it must be done
+        log.exception("a provider broke", provider=model.provider, model=model.id)
 
 
 def happened(rooms: Rooms, asked: Asked, model_id: str, status: str, **more: object) -> None:

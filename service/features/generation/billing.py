@@ -82,7 +82,7 @@ class BillingByBalance(Billing):
     async def release(self, rooms: Rooms, conn: Connection, job_id: UUID) -> None:
         try:
             await wallet.release(rooms, conn, job_id)
-        except NotFound:  # the table was made anew: there is nothing to give back
+        except (NotFound, wallet.ReservationFinished):  # made anew, or spent: there is nothing to give back
             return
 
 
