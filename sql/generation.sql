@@ -208,11 +208,22 @@ ON CONFLICT (instance_id) DO UPDATE SET beat_at = excluded.beat_at;
 SELECT job_id, lease FROM generation_jobs
 WHERE instance_id = $1 AND status = 'running';
 
+-- name: disown(instance_id, job_ids, leases) :exec
+-- This instance claimed these and does not know it, because the answer was lost: nobody is at them.
+UPDATE generation_jobs AS job
+SET instance_id = NULL
+FROM unnest($2::uuid[], $3::bigint[]) AS stray (job_id, lease)
+WHERE job.job_id = stray.job_id AND job.lease = stray.lease AND job.instance_id = $1 AND job.status = 'running';
+
 -- name: leave(instance_id, now) :value
 -- This instance stops: what it was at is due at once for others, and was no try; how much that is.
 WITH left_behind AS (
     UPDATE generation_jobs
-    SET status = 'waiting', instance_id = NULL, due_at = $2, attempts = greatest(attempts - 1, 0)
+    SET
+        status = 'waiting',
+        instance_id = NULL,
+        due_at = $2,
+        attempts = attempts - (CASE WHEN reference IS NULL THEN 1 ELSE 0 END)
     WHERE instance_id = $1 AND status = 'running'
     RETURNING job_id
 ),
@@ -225,6 +236,7 @@ SELECT count(*) AS jobs FROM left_behind;
 
 -- name: rescue(now, beat_since, overdue_since, most_attempts, most_rub, batch) :many
 -- Take jobs from whoever is dead or hangs: they are due again, but for those that were begun too often, which end.
+-- What is under way at the provider's was begun once, however often it was looked at: its deadline ends it.
 WITH lost AS (
     SELECT job.job_id FROM generation_jobs AS job
     WHERE
@@ -243,9 +255,9 @@ WITH lost AS (
 
 UPDATE generation_jobs AS job
 SET
-    status = CASE WHEN job.attempts < $4 THEN 'waiting' ELSE 'failed' END,
-    error_code = CASE WHEN job.attempts < $4 THEN job.error_code ELSE 'worker_lost' END,
-    finished_at = CASE WHEN job.attempts < $4 THEN job.finished_at ELSE $1::timestamptz END,
+    status = CASE WHEN job.attempts < $4 OR job.reference IS NOT NULL THEN 'waiting' ELSE 'failed' END,
+    error_code = CASE WHEN job.attempts < $4 OR job.reference IS NOT NULL THEN job.error_code ELSE 'worker_lost' END,
+    finished_at = CASE WHEN job.attempts >= $4 AND job.reference IS NULL THEN $1::timestamptz END,
     due_at = $1::timestamptz,
     instance_id = NULL,
     lease = job.lease + 1

@@ -7,6 +7,7 @@ look by themselves every second.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from uuid import UUID
@@ -14,28 +15,38 @@ from uuid import UUID
 from service.errors import ServiceError
 from service.feature import Rooms
 from service.features.generation.queue import table
+from service.kernel.clock import Clock
 from service.kernel.database import Database
 
 CHANNEL = "generation_jobs"
 # NOTIFY takes a lock that the whole server shares: a busy process says once what it would say a hundred times.
 QUIET_S = 0.02
+# After an outage all are late with their beats: others need a look at the database, half a second, and their POLL_S.
+SETTLES_IN_S = 5.0
 
 
 class Bell:
     """Rung after the commit. `answered_here`: workers of this process have their hands free, others need not hear."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, clock: Clock | None = None) -> None:
+        self._database, self._clock = database, clock or Clock()
         self._rung = asyncio.Event()
         self._unsaid: set[str] = set()
         self._saying: asyncio.Task[None] | None = None
         self.answered_here = False
         self.on_call_off: Callable[[UUID], None] = lambda _job_id: None
+        self._settled_at: float | None = None
         database.listen(CHANNEL, self._hear)
+        database.when_up(self._count_outage)
 
     @staticmethod
     def opened(rooms: Rooms) -> Bell:
-        return Bell(rooms.of(Database))
+        return Bell(rooms.of(Database), rooms.of(Clock))
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether everybody who is alive could say so since the last outage of the database."""
+        return self._settled_at is None or self._clock.monotonic() >= self._settled_at
 
     def wake(self) -> None:
         """The worker of this process has reason to look."""
@@ -59,9 +70,15 @@ class Bell:
                 await self._rung.wait()
         self._rung.clear()
 
+    def _count_outage(self) -> None:
+        """The first time that the database is there, nobody can have missed it."""
+        is_first = self._settled_at is None
+        self._settled_at = -math.inf if is_first else self._clock.monotonic() + SETTLES_IN_S
+
     def _hear(self, payload: str | None) -> None:
         if payload:
-            self.on_call_off(UUID(payload))
+            with suppress(ValueError):  # whoever may connect may say anything here
+                self.on_call_off(UUID(payload))
         else:
             self.wake()
 

@@ -5,6 +5,7 @@ It knows both, and which of the models bear only so many at once; it knows no mo
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -50,6 +51,9 @@ class Queue:
         """Say that this instance is alive, and hear what it still holds."""
         return set()
 
+    async def disown(self, rooms: Rooms, instance_id: UUID, leases: Collection[table.Lease]) -> None:
+        """This instance knows nothing of these: they are as those of the dead."""
+
     async def claim(self, rooms: Rooms, wish: Wish) -> list[Claim]:
         """Take work. Raises Unavailable."""
         return []
@@ -75,6 +79,10 @@ class QueueInTable(Queue):
         async with rooms.of(Database).acquire() as conn:
             await table.beat(conn, instance_id=instance_id, name=name, now=rooms.of(Clock).now())
             return set(await table.list_leases(conn, instance_id=instance_id))
+
+    async def disown(self, rooms: Rooms, instance_id: UUID, leases: Collection[table.Lease]) -> None:
+        async with rooms.of(Database).acquire() as conn:
+            await table.disown(conn, instance_id, leases)
 
     async def claim(self, rooms: Rooms, wish: Wish) -> list[Claim]:
         who: dict[str, Any] = {"instance_id": wish.instance_id, "now": rooms.of(Clock).now(), "most_rub": wish.most_rub}

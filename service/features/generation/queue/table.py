@@ -5,7 +5,7 @@ It knows leases and places in the queue; it knows no money and no provider. SQL 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
@@ -72,6 +72,7 @@ _lock_person = SQL.value("lock_person", bool)
 _enqueue = SQL.one("enqueue", Placed)
 _lock_limits = SQL.value("lock_limits", bool)
 _claim_limited = SQL.many("claim_limited", Claim)
+_disown = SQL.exec("disown")
 _finish = SQL.value("finish", list[UUID])
 _mark_delivered = SQL.exec("mark_delivered")
 
@@ -119,6 +120,12 @@ async def claim_limited(
     """Take what models with a limit have room for. In a transaction: others who count wait until it ends."""
     await _lock_limits(conn)
     return await _claim_limited(conn, instance_id=instance_id, now=now, most_rub=most_rub, batch=batch)
+
+
+async def disown(conn: Connection, instance_id: UUID, leases: Collection[Lease]) -> int:
+    """Let whoever mends the queue take these."""
+    job_ids, numbers = [one.job_id for one in leases], [one.lease for one in leases]
+    return await _disown(conn, instance_id=instance_id, job_ids=job_ids, leases=numbers)
 
 
 async def finish(conn: Connection, ended: Sequence[Ended], now: datetime) -> set[UUID]:

@@ -36,6 +36,8 @@ FIRST = UUID(int=0)
 async def rescue(rooms: Rooms) -> Counts:
     """Jobs whose worker is dead or hangs: due again, or at their end. Each is rescued once."""
     counts = {"rescued": 0, "lost": 0}
+    if not rooms.of(Bell).is_settled:
+        return counts
     while batch := await _rescue_batch(rooms):
         failed = [one for one in batch if one.status == "failed"]
         counts["lost"] += len(failed)
@@ -63,7 +65,7 @@ async def _rescue_batch(rooms: Rooms) -> list[table.Rescued]:
             most_rub=billing.most_rub,
             batch=BATCH,
         )
-        for one in rescued:
+        for one in sorted(rescued, key=lambda one: one.user_id):  # in one order, lest two wait for each other
             if one.status == "failed" and one.price_rub:
                 await billing.release(rooms, conn, one.job_id)
     return rescued

@@ -19,18 +19,20 @@ import msgspec
 
 from service.catalog import Catalog
 from service.config import Config
-from service.errors import Unavailable
+from service.errors import TransactionConflict, Unavailable
 from service.feature import Rooms
 from service.features.generation import progress
-from service.features.generation.attempt import happened
+from service.features.generation.attempt import Failed, Step, happened
 from service.features.generation.billing import Billing
 from service.features.generation.in_process import InProcess
 from service.features.generation.providers.provider import Pending
 from service.features.generation.queue import course, table
 from service.features.generation.queue.bell import Bell
 from service.features.generation.queue.door import Queue, Wish
+from service.features.generation.queue.tending import RESCUE
 from service.features.generation.work import Claim
 from service.kernel.clock import Clock
+from service.kernel.jobs import JobLoop
 from service.kernel.log import Log
 
 # Jobs under way at once in a process: nearly all of them wait for somebody else.
@@ -75,7 +77,7 @@ class Worker:
         self._beaten_at = -self._beat_every_s
         self._swept_at = -SWEEP_S
         self._since = LONG_AGO
-        self._tasks: set[Task] = set()
+        self._tasks: dict[Task, table.Lease] = {}
         self._held: dict[table.Lease, Task] = {}  # those that can be called off: they are not at their end yet
         self._stuck: set[Task] = set()  # those that wait for the database, or for money, and keep no hand busy
         self._more = False  # whether the last look left something in the queue
@@ -126,9 +128,9 @@ class Worker:
     async def _claim(self, batch: int) -> list[Claim]:
         """Beats first where the last one is late: a claim of somebody who seems dead would be taken away."""
         rooms, now = self._rooms(), self._now()
-        if now - self._beaten_at >= self._beat_every_s:
-            await self._beat()
         sweep = now - self._swept_at >= SWEEP_S
+        if sweep or now - self._beaten_at >= self._beat_every_s:
+            await self._find_strays()
         since = LONG_AGO if sweep else self._since
         wish = Wish(self.instance_id, batch, rooms.of(Billing).most_rub, since, sweep or self._has_limits)
         claims = await rooms.of(Queue).claim(rooms, wish)
@@ -138,15 +140,22 @@ class Worker:
             self._since = min(*fresh, rooms.of(Clock).now()) - MARGIN
         return claims
 
+    async def _find_strays(self) -> None:
+        """Beat, and disown what we hold without knowing it. Between two claims: no answer is on its way."""
+        known, rooms = set(self._tasks.values()), self._rooms()
+        if strays := await self._beat() - known:
+            await rooms.of(Queue).disown(rooms, self.instance_id, strays)
+            rooms.of(JobLoop).poke(RESCUE.name)
+
     def _begin(self, claim: Claim) -> None:
-        task = asyncio.create_task(self._carry_out(claim))
-        self._tasks.add(task)
-        self._held[table.Lease(claim.job_id, claim.lease)] = task
+        task, lease = asyncio.create_task(self._carry_out(claim)), table.Lease(claim.job_id, claim.lease)
+        self._tasks[task] = lease
+        self._held[lease] = task
         task.add_done_callback(self._let_go)
 
     def _let_go(self, task: Task) -> None:
         """With a hand free there is reason to look, where the queue is longer, or a limited model has room again."""
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         self._stuck.discard(task)
         if self._more or self._has_limits:
             self._bell.wake()
@@ -163,11 +172,19 @@ class Worker:
                     shown.percent = step.percent
             claim = msgspec.structs.replace(claim, progress_message_id=shown.message_id)
             self._held.pop(lease)
-            await self._through_outages(lambda: course.conclude(self._rooms(), claim, step))
-        except Exception:  # it stays ours until its deadline, and is then taken from us
+            await self._conclude(claim, step)
+        except Exception:  # it is nobody's now, and is found and rescued as such
             log.exception("work broke", job_id=str(claim.job_id))
         finally:
             self._held.pop(lease, None)
+
+    async def _conclude(self, claim: Claim, step: Step) -> None:
+        try:
+            await self._through_outages(lambda: course.conclude(self._rooms(), claim, step))
+        except Exception as error:  # what the table does not take, or a mistake: another try would end the same way
+            log.exception("work not kept", job_id=str(claim.job_id))
+            broken = Failed("broken", type(error).__name__)
+            await self._through_outages(lambda: course.conclude(self._rooms(), claim, broken))
 
     async def _through_outages(self, do: Callable[[], Awaitable[T]]) -> T:
         """Do it as soon as the database lets us; whether it is still ours to do, the lease says."""
@@ -175,7 +192,7 @@ class Worker:
         while True:
             try:
                 done = await do()
-            except Unavailable:
+            except (Unavailable, TransactionConflict):
                 self._stuck.add(task)
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, POLL_S)
@@ -193,14 +210,15 @@ class Worker:
             except Exception:  # a worker that does not beat is taken for dead
                 log.exception("beat failed")
 
-    async def _beat(self) -> None:
-        """Say that we are alive, and let go of what was taken from us meanwhile."""
+    async def _beat(self) -> set[table.Lease]:
+        """Say that we are alive, and let go of what was taken from us meanwhile; what is ours."""
         before = list(self._held)
         held = await self._rooms().of(Queue).attend(self._rooms(), self.instance_id, self._name)
         self._beaten_at = self._now()
         for lease in before:
             if lease not in held and (task := self._held.get(lease)):
                 task.cancel()
+        return held
 
     def _call_off(self, job_id: UUID) -> None:
         for lease, task in self._held.items():
