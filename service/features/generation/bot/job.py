@@ -26,7 +26,8 @@ async def cancel(ctx: Context, update: Update) -> Reply:
     cancelled = await orders.cancel(ctx, job_id)
     if cancelled is None:
         is_his = await orders.of(ctx, job_id) is not None
-        return reply.answer_callback(query.id, ctx.say(texts.OVER_ALREADY if is_his else texts.NO_SUCH_ORDER))
+        toast = reply.answer_callback(query.id, ctx.say(texts.OVER_ALREADY if is_his else texts.NO_SUCH_ORDER))
+        return toast.and_(_without_buttons(query)) if is_his else toast
     said = ctx.say(texts.CANCELLED, title=telling.title_of(ctx.of(Catalog), cancelled.model_id, ctx.language))
     if cancelled.price_rub:
         said = f"{said} {ctx.say(texts.MONEY_BACK, price=amounts.roubles(cancelled.price_rub))}"
@@ -53,6 +54,13 @@ def _pressed(update: Update) -> tuple[CallbackQuery, UUID]:
         return query, UUID(update.data.partition(":")[2])
     except ValueError:
         raise Invalid("There is no such order.") from None
+
+
+def _without_buttons(query: CallbackQuery) -> Reply:
+    if query.message is None:
+        return NOTHING
+    where = {"chat_id": query.message.chat.id, "message_id": query.message.message_id}
+    return Reply((Call("editMessageReplyMarkup", where),))
 
 
 def _without_progress(query: CallbackQuery, cancelled: Cancelled) -> Reply:

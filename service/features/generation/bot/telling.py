@@ -19,8 +19,7 @@ from service.telegram.client import InputFile
 from service.telegram.reply import Button, Call
 from service.text import Language
 
-# https://core.telegram.org/bots/api#sendmessage, #sendphoto; both are counted in UTF-16 code units
-TEXT_MAX = 4_096
+# https://core.telegram.org/bots/api#sendphoto; counted in UTF-16 code units, as texts are
 CAPTION_MAX = 1_024
 PHOTO_MAX = 10 * 1024 * 1024  # bytes
 SHOWN_AS_PHOTO = frozenset({"image/png", "image/jpeg", "image/webp"})  # a GIF would stand still
@@ -86,7 +85,7 @@ def kept_of(output: Output, answer: Any) -> dict[str, object]:
     return kept | {"file_id": (sizes[-1] if kind == "photo" else sizes)["file_id"], "method": METHODS[kind]}
 
 
-def parts_of(text: str, most: int = TEXT_MAX) -> Iterator[str]:
+def parts_of(text: str, most: int = reply.TEXT_MAX) -> Iterator[str]:
     """A text in parts that Telegram takes, cut between paragraphs, lines or words where there are any."""
     left = text.strip()
     while _units(left) > most:

@@ -87,6 +87,7 @@ async def test_over_already(studio: Shop) -> None:
     await payer.presses("✖️ Cancel")
     await until(lambda: payer.toasts)
     assert payer.toasts == ["This order is over already."]
+    await until(lambda: "✖️ Cancel" not in labels([one for said in payer.chat for one in said.buttons]))
 
 
 async def test_repeated(studio: Shop, raw: Any) -> None:
