@@ -1316,6 +1316,14 @@ BEGIN
         -- squawk-ignore disallowed-unique-constraint
         ALTER TABLE project_history ADD CONSTRAINT project_history_job_once UNIQUE (project_id, job_id);
     END IF;
+    IF NOT EXISTS (
+        SELECT FROM pg_constraint
+        WHERE conrelid = 'project_history'::regclass AND conname = 'project_history_status_known'
+    ) THEN
+        -- Not valid: an older row may have a status of its own, and nobody rewrites history.
+        ALTER TABLE project_history ADD CONSTRAINT project_history_status_known
+        CHECK (status IN ('started', 'success', 'failed', 'timeout')) NOT VALID;
+    END IF;
 END
 $$;
 
@@ -1341,7 +1349,7 @@ COMMENT ON COLUMN project_history.user_id IS 'Whose.';
 COMMENT ON COLUMN project_history.model_id IS 'The model, as the catalogue named it then.';
 COMMENT ON COLUMN project_history.inputs IS 'What was asked for.';
 COMMENT ON COLUMN project_history.outputs IS 'What was made: text, or where the file is.';
-COMMENT ON COLUMN project_history.status IS 'How it ended, as the job said.';
+COMMENT ON COLUMN project_history.status IS 'started, success, failed or timeout.';
 COMMENT ON COLUMN project_history.created_at IS 'When it was saved.';
 COMMENT ON COLUMN project_history.job_id IS 'The job that made it, so that twice is once; NULL for older ones.';
 
@@ -1362,7 +1370,7 @@ SELECT
     'apply',
     session_user,
     left('bootstrap.sql'::text, 255),
-    'sha256:2b11cae9c2055963639014f57b1a21f796afe8fccd4c42ce5c18272b76f5ae82'::text,
+    'sha256:4e536978bc6e223d3336a17e46b25a7d0fe6909a13eb7129ef5ae4b2b6403838'::text,
     applied_at_utc
 FROM marked;
 

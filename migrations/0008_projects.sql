@@ -142,6 +142,14 @@ BEGIN
         -- squawk-ignore disallowed-unique-constraint
         ALTER TABLE project_history ADD CONSTRAINT project_history_job_once UNIQUE (project_id, job_id);
     END IF;
+    IF NOT EXISTS (
+        SELECT FROM pg_constraint
+        WHERE conrelid = 'project_history'::regclass AND conname = 'project_history_status_known'
+    ) THEN
+        -- Not valid: an older row may have a status of its own, and nobody rewrites history.
+        ALTER TABLE project_history ADD CONSTRAINT project_history_status_known
+        CHECK (status IN ('started', 'success', 'failed', 'timeout')) NOT VALID;
+    END IF;
 END
 $$;
 
@@ -167,6 +175,6 @@ COMMENT ON COLUMN project_history.user_id IS 'Whose.';
 COMMENT ON COLUMN project_history.model_id IS 'The model, as the catalogue named it then.';
 COMMENT ON COLUMN project_history.inputs IS 'What was asked for.';
 COMMENT ON COLUMN project_history.outputs IS 'What was made: text, or where the file is.';
-COMMENT ON COLUMN project_history.status IS 'How it ended, as the job said.';
+COMMENT ON COLUMN project_history.status IS 'started, success, failed or timeout.';
 COMMENT ON COLUMN project_history.created_at IS 'When it was saved.';
 COMMENT ON COLUMN project_history.job_id IS 'The job that made it, so that twice is once; NULL for older ones.';

@@ -144,6 +144,10 @@ def test_adopted_events_keep_what_they_say(adopted: str) -> None:
 
 
 def test_adopted_projects_keep_what_is_in_them(adopted: str) -> None:
+    odd = "(2, 1003, 'text', '{}', 'kept', '2025-01-03')"
+    rows(
+        adopted, f"INSERT INTO project_history (project_id, user_id, model_id, inputs, status, created_at) VALUES {odd}"
+    )
     migrate.up(adopted)
     first = datetime(2025, 1, 1, tzinfo=UTC)
     assert rows(adopted, "SELECT name, created_at, updated_at FROM projects WHERE id = 1") == [
@@ -153,9 +157,12 @@ def test_adopted_projects_keep_what_is_in_them(adopted: str) -> None:
     assert rows(adopted, kept) == [
         (1, {"prompt": "кот"}, None, datetime(2025, 1, 2, tzinfo=UTC), None),
         (1, {}, {"url": "https://example.org/1.png"}, first, None),  # of no known time: as old as its project
+        (2, {}, None, datetime(2025, 1, 3, tzinfo=UTC), None),  # of a status that we do not know
     ]
+    with pytest.raises(psycopg.errors.CheckViolation, match="project_history_status_known"):
+        rows(adopted, f"INSERT INTO project_history {INSERTS['project_history'].replace('success', 'kept')}")
     rows(adopted, "DELETE FROM projects WHERE id = 1")
-    assert rows(adopted, "SELECT count(*) FROM project_history") == [(0,)]
+    assert rows(adopted, "SELECT count(*) FROM project_history WHERE project_id = 1") == [(0,)]
 
 
 def test_a_project_of_the_bot_without_a_cascade(adopted: str) -> None:
@@ -166,7 +173,7 @@ def test_a_project_of_the_bot_without_a_cascade(adopted: str) -> None:
     )
     migrate.up(adopted)
     rows(adopted, "DELETE FROM projects WHERE id = 1")
-    assert rows(adopted, "SELECT count(*) FROM project_history") == [(0,)]
+    assert rows(adopted, "SELECT count(*) FROM project_history WHERE project_id = 1") == [(0,)]
 
 
 ADOPTED_REFERRALS = [
