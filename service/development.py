@@ -89,6 +89,12 @@ def _with_sandbox(config: Config) -> Config:
             generation_api_key=SANDBOX_KEY,
             generation_api_base=f"{here}/sandbox/generation/v1",
         )
+    if config.predictions_api_base is None:
+        config = replace(
+            config,
+            predictions_api_key=SANDBOX_KEY,
+            predictions_api_base=f"{here}/sandbox/generation/v1",
+        )
     return config
 
 

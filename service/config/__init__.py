@@ -76,6 +76,8 @@ class Config:
     telegram_provider_token: str | None
     generation_api_base: str | None
     generation_api_key: str | None
+    predictions_api_base: str | None
+    predictions_api_key: str | None
     catalog: Path
     user_cache_ttl: float
     reservation_ttl: float

@@ -107,6 +107,10 @@ OPTIONS = (
     _secret("TELEGRAM_PROVIDER_TOKEN", parse.text, "card payments inside Telegram; Stars need none"),
     Option("GENERATION_API_BASE", None, parse.address, "OpenAI-compatible; none: only local models run"),
     _secret("GENERATION_API_KEY", parse.text, "its key"),
+    Option(
+        "PREDICTIONS_API_BASE", None, parse.address, "Replicate, or who speaks as it does; none: without its models"
+    ),
+    _secret("PREDICTIONS_API_KEY", parse.text, "its key"),
     Option("CATALOG", "catalog.toml", parse.path, "file of models, top-up packs, referral percent"),
     Option("USER_CACHE_TTL", "600", _LIFETIME, "seconds a known person is remembered"),
     Option("RESERVATION_TTL", "3600", _LIFETIME, "seconds a reservation holds money"),

@@ -59,7 +59,7 @@ MARKED = "SELECT called_back_at IS NOT NULL FROM generation_jobs WHERE job_id = 
 @pytest.fixture
 async def opened(database_url: str) -> AsyncIterator[Served]:
     async with serving(
-        database_url, PUBLIC_URL=PUBLIC, GENERATION_API_BASE="http://127.0.0.1:9", GENERATION_API_KEY=KEY
+        database_url, PUBLIC_URL=PUBLIC, PREDICTIONS_API_BASE="http://127.0.0.1:9", PREDICTIONS_API_KEY=KEY
     ) as served:
         yield served
 
@@ -203,8 +203,8 @@ async def test_a_task_ends_by_its_callback(
         settings = {
             "CATALOG": str(tmp_path / "catalog.toml"),
             "PUBLIC_URL": public,
-            "GENERATION_API_BASE": f"{base}/sandbox/generation/v1",
-            "GENERATION_API_KEY": KEY,
+            "PREDICTIONS_API_BASE": f"{base}/sandbox/generation/v1",
+            "PREDICTIONS_API_KEY": KEY,
         }
         async with serving(database_url, **settings) as served:
             leads.append(served.base)

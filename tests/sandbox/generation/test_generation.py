@@ -271,7 +271,8 @@ def test_development_gets_it_where_nothing_else_is_named(tmp_path: Path) -> None
     url = "postgresql://nobody@127.0.0.1/nobody"
     with development.prepared(config_for(url, TELEGRAM_BOT_TOKEN="", PORT="8099"), tmp_path) as config:
         assert config.generation_api_base == "http://127.0.0.1:8099/sandbox/generation/v1"
-        assert config.generation_api_key == development.SANDBOX_KEY
+        assert config.generation_api_key == config.predictions_api_key == development.SANDBOX_KEY
+        assert config.predictions_api_base == config.generation_api_base
     named = config_for(url, TELEGRAM_BOT_TOKEN="", GENERATION_API_BASE="http://127.0.0.1:9/v1")
     with development.prepared(named, tmp_path) as config:
         assert (config.generation_api_base, config.generation_api_key) == ("http://127.0.0.1:9/v1", None)

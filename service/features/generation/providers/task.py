@@ -127,16 +127,16 @@ def check(params: Params) -> Iterable[str]:
 
 
 def configured(rooms: Rooms) -> Task | None:
-    """None without GENERATION_API_BASE and GENERATION_API_KEY."""
+    """None without PREDICTIONS_API_BASE and PREDICTIONS_API_KEY."""
     config = rooms.of(Config)
-    if config.generation_api_base is None or config.generation_api_key is None:
+    if config.predictions_api_base is None or config.predictions_api_key is None:
         return None
     return Task(
         Api(
             provider=NAME,
             session=rooms.of(aiohttp.ClientSession),
-            base=config.generation_api_base.rstrip("/"),
-            key=config.generation_api_key,
+            base=config.predictions_api_base.rstrip("/"),
+            key=config.predictions_api_key,
             clock=rooms.of(Clock),
         )
     )

@@ -47,7 +47,9 @@ def request(prompt: str = PROMPT, *, job_id: UUID | None = None, callback: str |
 
 
 def opened(session: aiohttp.ClientSession, base: str, clock: Clock, **settings: str) -> providers.Providers:
-    config = config_for(NOBODY, **({"GENERATION_API_BASE": base, "GENERATION_API_KEY": KEY} | settings))
+    reached = {"GENERATION_API_BASE": base, "GENERATION_API_KEY": KEY}
+    reached |= {"PREDICTIONS_API_BASE": base, "PREDICTIONS_API_KEY": KEY}
+    config = config_for(NOBODY, **(reached | settings))
     found = providers.opened(Rooms({Config: config, aiohttp.ClientSession: session, Clock: clock}))
     for name in ("openai", "task"):
         if name in found:

@@ -290,7 +290,7 @@ async def test_half_an_answer(odd: Odd) -> None:
 
 
 async def test_without_a_key_it_is_not_there(makers: Makers) -> None:
-    found = opened(makers.session, f"{makers.base}/v1", Clock(), GENERATION_API_KEY="")
+    found = opened(makers.session, f"{makers.base}/v1", Clock(), PREDICTIONS_API_KEY="")
     assert ("task" in found, "openai" in found) == (False, True)
     with pytest.raises(ProviderFailed) as caught:
         found.get("task")
