@@ -1,9 +1,9 @@
 """A stand-in for the makers of texts and pictures: chat completions, images and predictions over real HTTP.
 
 For development and tests only. It knows the wire formats of OpenAI's and Replicate's APIs and must not know anything
-of the shop: the shop knows of it as GENERATION_API_BASE and PREDICTIONS_API_BASE alone. Nothing here thinks or draws: it repeats what it is
-told, and paints a few colours. Words in a prompt make it refuse (REFUSED) or fail (FAILED), for whoever wants to see
-that.
+of the shop: the shop knows of it as GENERATION_API_BASE and PREDICTIONS_API_BASE alone. Nothing here thinks or draws:
+it repeats what it is told, and paints a few colours. Words in a prompt make it refuse (REFUSED) or fail (FAILED), for
+whoever wants to see that.
 """
 
 from __future__ import annotations
