@@ -14,6 +14,7 @@ from babel.core import Locale
 
 Language = Literal["en", "ru"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
+NUL = "\x00"
 LOCALES = {language: Locale(language) for language in LANGUAGES}
 
 
@@ -46,6 +47,11 @@ class Counted:
     def in_(self, language: Language, n: int, **values: object) -> str:
         forms = self.ru if language == "ru" else self.en
         return forms[LOCALES[language].plural_form(n)].format(n=n, **values)
+
+
+def storable(text: str) -> str:
+    """Without what PostgreSQL's text cannot hold: the character 0, and halves of characters. Neither is printable."""
+    return text if text.isprintable() else text.replace(NUL, "").encode(errors="replace").decode()
 
 
 def language_of(language_code: str | None) -> Language:

@@ -9,7 +9,7 @@ import string
 import pytest
 
 import service
-from service.text import LANGUAGES, LOCALES, Counted, Text, language_of
+from service.text import LANGUAGES, LOCALES, Counted, Text, language_of, storable
 
 for module in pkgutil.walk_packages(service.__path__, "service."):
     if module.name.endswith("texts"):
@@ -80,3 +80,11 @@ def test_a_sentence_in_its_language() -> None:
 
 def test_a_language_by_its_code() -> None:
     assert [language_of(code) for code in ("ru", "RU-ru", "en", "de", None)] == ["ru", "ru", "en", "en", "en"]
+
+
+@pytest.mark.parametrize(
+    ("text", "stored"),
+    [("лис 🦊", "лис 🦊"), ("a\nb", "a\nb"), ("a\0b", "ab"), ("a\ud83db", "a?b"), ("\0", ""), ("", "")],
+)
+def test_what_a_table_cannot_hold_is_left_out(text: str, stored: str) -> None:
+    assert storable(text) == stored

@@ -30,7 +30,7 @@ from service.telegram.pacing import FloodGuard
 from service.telegram.reply import NOTHING, Call, Reply
 from service.telegram.router import Context, Route
 from service.telegram.update import Sender, Undecodable, Update, decode
-from service.text import Language
+from service.text import Language, storable
 from service.users.people import People
 from service.users.user import Profile
 
@@ -48,8 +48,6 @@ FORGOTTEN = frozenset({"flood", "apology"})
 # With the budget spent, keeping a failure or a last answer must not outlast the patience of the sender.
 LAST_WORD_S = 2.0
 ERROR_LENGTH_MAX = 500
-# PostgreSQL's text cannot hold this character, and no name needs it.
-NUL = "\x00"
 
 log = Log("telegram")
 
@@ -220,7 +218,7 @@ class Dispatcher:
 
     async def _record(self, failures: Failures, update_id: int, body: bytes, error: Exception, **how: int) -> bool:
         """Whether the update is parked now. Raises Unavailable when the failure can be neither kept nor counted."""
-        sentence = _storable(f"{type(error).__name__}: {error}")[:ERROR_LENGTH_MAX]
+        sentence = storable(f"{type(error).__name__}: {error}")[:ERROR_LENGTH_MAX]
         try:
             async with asyncio.timeout(LAST_WORD_S):
                 return await failures.record(update_id, body, sentence, **how)
@@ -276,12 +274,7 @@ def _worth_repeating(answer: Answer) -> bool:
 
 def _profile(sender: Sender) -> Profile:
     names = (sender.username, sender.first_name, sender.last_name, sender.language_code)
-    return Profile(sender.id, *(name and _storable(name) for name in names))
-
-
-def _storable(text: str) -> str:
-    """Without what PostgreSQL's text cannot hold: the character 0, and halves of characters. Neither is printable."""
-    return text if text.isprintable() else text.replace(NUL, "").encode(errors="replace").decode()
+    return Profile(sender.id, *(name and storable(name) for name in names))
 
 
 def _toast(update: Update, sentence: str) -> Reply:

@@ -17,7 +17,7 @@ from service.feature import Rooms
 from service.kernel.database import Connection
 from service.telegram.reply import Reply
 from service.telegram.update import Kind, Update
-from service.text import Counted, Language, Text
+from service.text import Counted, Language, Text, storable
 
 T = TypeVar("T")
 
@@ -162,5 +162,5 @@ def _key_of(update: Update, bot_username: str | None) -> Key | None:
 
 
 def payload_of(update: Update) -> str:
-    """What follows a command: `ref_42` of `/start ref_42`; empty without one."""
-    return "".join(update.command_line.split(maxsplit=1)[1:]).strip()
+    """What follows a command: `ref_42` of `/start ref_42`; empty without one. Every table takes it."""
+    return storable("".join(update.command_line.split(maxsplit=1)[1:])).strip()

@@ -13,8 +13,11 @@ from service.errors import Unavailable, Upstream
 from service.features.generation import delivery
 from service.features.generation.delivery import BATCH, deliver, deliver_results
 from service.features.generation.providers.provider import File, Output
+from service.features.generation.queue import table
 from service.features.generation.queue.table import Undelivered
-from service.features.generation.work import Result
+from service.features.generation.work import Ended, Result
+from service.kernel.clock import Clock
+from service.kernel.database import Database
 from service.sandbox import Person
 from tests.features.generation.bot.studio import labels, rooms_of
 from tests.payments.bot.shop import Shop
@@ -143,6 +146,16 @@ async def test_recovery_tells_each_once(studio: Shop, payer: Person, raw: Any) -
     assert rows[picture]["outputs"].keys() == {"name", "media_type", "file_id", "method"}
     assert rows[sorry]["outputs"] is None
     assert await deliver_results(rooms_of(studio)) == {"delivered": 0}
+
+
+async def test_what_no_table_holds_is_delivered_without(studio: Shop, payer: Person, raw: Any) -> None:
+    job_id = await ended(raw, payer, status="running", outputs=None, lease=1)
+    now = rooms_of(studio).of(Clock).now()
+    made = Ended(job_id, 1, "success", Output("A\0 fox"), due_at=now)
+    async with rooms_of(studio).of(Database).acquire() as conn:
+        assert await table.finish(conn, [made], now) == {job_id}
+    assert await deliver_results(rooms_of(studio)) == {"delivered": 1}
+    await payer.hears("A fox")
 
 
 async def test_more_than_a_batch(studio: Shop, payer: Person, raw: Any) -> None:

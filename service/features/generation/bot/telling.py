@@ -17,7 +17,7 @@ from service.features.generation.work import Result
 from service.telegram import reply
 from service.telegram.client import InputFile
 from service.telegram.reply import Button, Call
-from service.text import Language
+from service.text import Language, storable
 
 # https://core.telegram.org/bots/api#sendphoto; counted in UTF-16 code units, as texts are
 CAPTION_MAX = 1_024
@@ -59,7 +59,7 @@ def markup_of(result: Result, menu: Menu) -> dict[str, Any]:
     buttons: list[Button] = [again_button(result.job_id, result.language)]
     if result.status == "success":
         buttons += [(text.in_(result.language), f"{word}:{result.job_id}") for text, word in menu.under_result]
-    return {"reply_markup": reply.inline_keyboard([[button] for button in buttons])}
+    return {"reply_markup": reply.inline_keyboard([buttons])}
 
 
 def again_button(job_id: UUID, language: Language) -> Button:
@@ -74,10 +74,10 @@ def as_document(call: Call) -> Call:
 
 def kept_of(output: Output, answer: Any) -> dict[str, object]:
     """What is to be kept of what was made: text, and Telegram's id of the file from its answer to the file's call."""
-    kept: dict[str, object] = {} if output.text is None else {"text": output.text}
+    kept: dict[str, object] = {} if output.text is None else {"text": storable(output.text)}
     if output.file is None:
         return kept
-    kept |= {"name": output.file.name, "media_type": output.file.media_type}
+    kept |= {"name": storable(output.file.name), "media_type": output.file.media_type}
     kind = next((kind for kind in METHODS if kind in answer), None)
     if kind is None:
         return kept

@@ -18,7 +18,7 @@ from service.features.generation.providers.provider import File, Output
 from service.features.generation.work import Cancelled, Claim, Ended, Ending, Job, Order, Placed, Result
 from service.kernel import queries
 from service.kernel.database import Connection
-from service.text import Language
+from service.text import Language, storable
 
 SQL = queries.room("generation", violations={"generation_jobs_user_known": UserMissing})
 
@@ -156,8 +156,9 @@ def _written(output: Output | None) -> str | None:
     """The column `outputs`, beside which the file's bytes have a column of their own."""
     if output is None:
         return None
-    file = {"name": output.file.name, "media_type": output.file.media_type} if output.file else {}
-    return orjson.dumps({**({"text": output.text} if output.text is not None else {}), **file}).decode()
+    file = {"name": storable(output.file.name), "media_type": output.file.media_type} if output.file else {}
+    text = {"text": storable(output.text)} if output.text is not None else {}
+    return orjson.dumps({**text, **file}).decode()
 
 
 def _output(outputs: str | None, body: bytes | None) -> Output | None:

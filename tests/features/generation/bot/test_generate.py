@@ -156,3 +156,10 @@ async def test_without_the_database_what_is_free_is_made(tmp_path: Path) -> None
         await friend.says("/generate qr раз")
         await friend.hears("принято")
         await sees_pictures(friend)
+
+
+async def test_a_prompt_that_no_table_holds(studio: Shop, raw: Any) -> None:
+    status, answer = await studio.served.post(message(PAYER, "/generate qr a\0b"))
+    assert (status, answer["method"]) == (200, "sendMessage")
+    assert "accepted" in answer["text"]
+    assert await raw.fetchval("SELECT prompt FROM generation_jobs") == "ab"

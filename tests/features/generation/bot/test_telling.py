@@ -24,8 +24,10 @@ MENU = Menu(under_result=((Text(en="Save", ru="Сохранить"), "save"),))
 FILE = File("fox.png", "image/png", b"\x89PNG")
 BUTTONS = {
     "inline_keyboard": [
-        [{"text": "🔁 Repeat", "callback_data": f"again:{JOB}"}],
-        [{"text": "Save", "callback_data": f"save:{JOB}"}],
+        [
+            {"text": "🔁 Repeat", "callback_data": f"again:{JOB}"},
+            {"text": "Save", "callback_data": f"save:{JOB}"},
+        ],
     ]
 }
 
@@ -130,7 +132,8 @@ def test_what_there_is_no_row_of_has_no_buttons() -> None:
 def test_what_did_not_work_out(fields: dict[str, Any], said: str) -> None:
     (call,) = calls(**fields)
     assert (call.method, call.params["text"]) == ("sendMessage", said)
-    assert len(call.params["reply_markup"]["inline_keyboard"]) == 1, "there is nothing to save"
+    (row,) = call.params["reply_markup"]["inline_keyboard"]
+    assert len(row) == 1, "there is nothing to save"
 
 
 SENT = {
@@ -154,7 +157,7 @@ def test_an_animation_is_no_document() -> None:
 
 
 def test_what_is_kept_of_a_text() -> None:
-    assert kept_of(Output("A fox"), {"message_id": 1, "text": "A fox"}) == {"text": "A fox"}
+    assert kept_of(Output("A\0 fox"), {"message_id": 1, "text": "A fox"}) == {"text": "A fox"}, "as a table holds it"
 
 
 def test_a_file_of_which_telegram_does_not_tell() -> None:
