@@ -109,7 +109,7 @@ async def test_who_chose_a_language_hears_the_apology_in_it(database_url: str, r
     await raw.execute("INSERT INTO users VALUES ($1, $2, $3, $4, $5, 'ru')", PAYER.user_id, *names)
     await raw.close()
     async with serving(database_url) as served:
-        await served.says(PAYER, "/start")
+        await served.says(PAYER, "/menu")
         async with away(database_url):
             await until(lambda: not served.operations.database.reachable)
             assert (await served.says(PAYER, "/language"))["text"] == SORRY["ru"]
