@@ -6,7 +6,7 @@ BUTTON = Text(en="🤝 Referrals", ru="🤝 Партнёрка")
 COMMAND = Text(en="your link for friends", ru="ваша ссылка для друзей")
 
 OFFER = Text(
-    en="Invite your friends: {percent} % of what a friend tops up first is yours.",
+    en="Invite your friends: {percent} % of a friend's first top-up is yours.",
     ru="Приглашайте друзей: {percent} % от первого пополнения друга – ваши.",
 )
 INVITE = Text(en="Invite your friends by your link.", ru="Приглашайте друзей по своей ссылке.")

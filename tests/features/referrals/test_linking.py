@@ -6,6 +6,7 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 
 from service.feature import Rooms
@@ -76,6 +77,25 @@ async def test_one_referrer_for_each_person(rooms: Rooms, raw: Any) -> None:
     await raw.execute("UPDATE users SET started_with = $1", f"ref_{STRANGER.user_id}")
     assert await link_referrals(rooms) == {"linked": 0}
     assert await pairs(raw) == [(PAYER.user_id, FRIEND.user_id)]
+
+
+@pytest.mark.parametrize(
+    ("referrer", "friend", "rule"),
+    [
+        (PAYER.user_id, PAYER.user_id, "referrals_of_somebody_else"),
+        (STRANGER.user_id, FRIEND.user_id, "referrals_one_referrer"),
+        (PAYER.user_id, FRIEND.user_id, "referrals_"),
+        (404, STRANGER.user_id, "referrals_referrer_known"),
+        (PAYER.user_id, 404, "referrals_referred_known"),
+    ],
+)
+async def test_the_table_refuses_what_must_not_be(raw: Any, referrer: int, friend: int, rule: str) -> None:
+    """S3-45, S3-46, S3-49."""
+    statement = "INSERT INTO referrals (referrer_id, referred_id) VALUES ($1, $2)"
+    await lives(raw, PAYER.user_id, FRIEND.user_id, STRANGER.user_id)
+    await raw.execute(statement, PAYER.user_id, FRIEND.user_id)
+    with pytest.raises(asyncpg.IntegrityConstraintViolationError, match=rule):
+        await raw.execute(statement, referrer, friend)
 
 
 async def test_several_at_once_are_harmless(rooms: Rooms, raw: Any) -> None:
