@@ -74,7 +74,7 @@ class InProcess:
         except Upstream as error:
             log.warning("result not delivered", model=order.model.id, reason=error.message)
         finally:
-            self._open[order.user_id] -= 1
+            self._open -= Counter([order.user_id])  # who has nothing open any more is forgotten
 
 
 async def _until_made(rooms: Rooms, order: Order) -> Step:
