@@ -8,7 +8,7 @@ from decimal import Decimal
 import msgspec
 
 from service.feature import Event
-from service.features.diagnostics.masking import clean
+from service.kernel.log.cleaning import clean
 
 
 class GenerationEvent(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from service.features.diagnostics.masking import LENGTH_MAX, clean
+from service.kernel.log.cleaning import LENGTH_MAX, clean
 
 SECRETS = {
     "https://api.telegram.org/bot123456789:AAEhBOweik6ad9r_QXMENQjcrGbqCr4K-bc/sendMessage": "AAEhBO",

@@ -1,4 +1,4 @@
-"""Takes what must not be kept out of an error message: secrets, control characters, and all that is too long.
+"""Takes what must not be kept out of the words of others: secrets, control characters, and all that is too long.
 
 It knows what secrets of providers look like, beside those that the log knows; it knows nothing of who said it. Rather
 a word too many is masked than one too few.
