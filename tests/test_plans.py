@@ -79,6 +79,24 @@ FILL = (
     FROM generate_series(1, {ROWS}) AS n
     """,
     f"""
+    INSERT INTO generation_jobs (job_id, user_id, chat_id, model_id, prompt, timeout_s, status, place, outputs,
+        price_rub, at_once, due_at, instance_id, lease, deadline_at, finished_at)
+    SELECT md5('open' || n)::uuid, n, n, 'model' || n % 20, 'prompt', 60, status,
+        now() + n * interval '1 second', NULL, CASE WHEN n % 3 = 0 THEN 10 ELSE 0 END,
+        CASE WHEN n % 10 = 0 THEN 50 END, CASE WHEN status NOT IN ('queued', 'running') THEN now() END,
+        CASE WHEN status = 'running' THEN md5('instance' || n % 100)::uuid END, 1, now() + n * interval '1 second',
+        CASE WHEN status = 'success' THEN now() END
+    FROM generate_series(1, {ROWS}) AS n
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN n % 97 = 0 THEN 'running' WHEN n % 89 = 0 THEN 'waiting' WHEN n % 83 = 0 THEN 'success'
+            ELSE 'queued' END AS status
+    ) AS state
+    """,
+    """
+    INSERT INTO instances (instance_id, name, beat_at)
+    SELECT md5('instance' || n)::uuid, 'name', now() FROM generate_series(0, 4999) AS n
+    """,
+    f"""
     INSERT INTO projects (user_id, name, updated_at)
     SELECT 1 + n % 1000, 'Project ' || n, now() - n * interval '1 minute' FROM generate_series(1, {ROWS}) AS n
     """,
@@ -119,6 +137,8 @@ EVENTS = (
     *(["job"] * 100, *[[None] * 100] * 4, [SOON] * 100),
 )
 MANY = (list(range(200)), ["a"] * 200, ["b"] * 200, [None] * 200, ["en"] * 200)
+
+JOBS = {"generation_jobs_pkey"}
 
 # Query, values, the indexes it goes by.
 HOT: list[tuple[str, tuple[object, ...], set[str]]] = [
@@ -190,6 +210,39 @@ HOT: list[tuple[str, tuple[object, ...], set[str]]] = [
     ("projects.list_results", (5, SOON, 0, 11), {"project_history_project_idx"}),
     ("projects.get_result", (5, 5), {"project_history_pkey"}),
     ("projects.remove_result", (5, 5), {"project_history_pkey", "projects_pkey"}),
+    (
+        "generation.enqueue",
+        (PAYMENT, 5, 5, "en", "model", 0, "prompt", 60, None, SOON, 10),
+        {"generation_jobs_open_idx", "generation_jobs_pkey"},
+    ),
+    (
+        "generation.claim",
+        (PAYMENT, SOON, "2000-01-01Z", 10**6, 100),
+        {"generation_jobs_waiting_idx", "generation_jobs_queued_idx", "generation_jobs_pkey"},
+    ),
+    (
+        "generation.claim_limited",
+        (PAYMENT, SOON, 10**6, 100),
+        {"generation_jobs_limited_idx", "generation_jobs_busy_idx", "generation_jobs_pkey"},
+    ),
+    ("generation.put_off", (PAYMENT, 1, "reference", 7, SOON, SOON), JOBS),
+    ("generation.finish", ([PAYMENT], [1], ["success"], ["{}"], [None], [None], [None], [SOON], SOON), JOBS),
+    (
+        "generation.finish",
+        ([PAYMENT] * 200, [1] * 200, ["success"] * 200, *[[None] * 200] * 4, [SOON] * 200, SOON),
+        JOBS,
+    ),
+    ("generation.cancel", (PAYMENT, 5, SOON), set()),
+    ("generation.call_back", (PAYMENT, SOON), JOBS),
+    ("generation.get_job", (PAYMENT, 5), JOBS),
+    ("generation.beat", (PAYMENT, "name", SOON), {"instances_pkey"}),
+    ("generation.list_leases", (PAYMENT,), {"generation_jobs_running_idx"}),
+    ("generation.disown", (PAYMENT, [PAYMENT], [1]), {"generation_jobs_running_idx"}),
+    ("generation.leave", (PAYMENT, SOON), {"generation_jobs_running_idx"}),
+    ("generation.claim_undelivered", (SOON, SOON, 5), {"generation_jobs_undelivered_idx", "generation_jobs_pkey"}),
+    ("generation.mark_delivered", ([PAYMENT], ["{}"], SOON), JOBS),
+    ("generation.list_paid", (PAYMENT, 200), {"generation_jobs_paid_idx"}),
+    ("generation.prune_jobs", ("2000-01-01Z", 200), {"generation_jobs_finished_idx", "generation_jobs_pkey"}),
     ("projects.get_made", (PAYMENT, 5), {"generation_jobs_pkey"}),
     ("projects.save_result", (PAYMENT, 5, 5), {"projects_pkey", "generation_jobs_pkey", "project_history_job_once"}),
     ("diagnostics.write_events", EVENTS, {"users_pkey"}),
@@ -260,6 +313,14 @@ def test_it_goes_by_its_index(
     plan = explained(full, queries.names()[name], *values, mode=mode)
     assert not read_whole(plan)
     assert used <= indexes(plan)
+
+
+def test_a_rescue_looks_at_what_is_under_way(full: psycopg.Connection[Any], mode: Mode) -> None:
+    """And at all processes, where those are few."""
+    values = (SOON, SOON, SOON, 3, 10**6, 200)
+    plan = explained(full, queries.names()["generation.rescue"], *values, mode=mode)
+    assert read_whole(plan) <= {"instances"}
+    assert {"generation_jobs_running_idx", "generation_jobs_pkey"} <= indexes(plan)
 
 
 @pytest.mark.parametrize("active", [True, False])

@@ -14,6 +14,7 @@ from service.features.generation.billing import Billing
 from service.features.generation.providers.provider import Pending
 from service.features.generation.queue import tending
 from service.features.generation.queue.bell import SETTLES_IN_S, Bell
+from service.features.generation.work import Ended
 from service.kernel.clock import Clock
 from service.kernel.database import Database
 from service.payments import reservations as holds
