@@ -121,9 +121,9 @@ async def serving(
 
 
 @asynccontextmanager
-async def telegram() -> AsyncIterator[tuple[Sandbox, str]]:
-    """Telegram's stand-in, and the TELEGRAM_API_BASE where it listens."""
-    sandbox, app = Sandbox(TOKEN), web.Application()
+async def telegram(**how: Any) -> AsyncIterator[tuple[Sandbox, str]]:
+    """Telegram's stand-in, made as a test wants it, and the TELEGRAM_API_BASE where it listens."""
+    sandbox, app = Sandbox(TOKEN, **how), web.Application()
     sandbox.mount(app)
     async with listening(app) as base:
         yield sandbox, f"{base}/sandbox"

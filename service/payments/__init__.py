@@ -1,13 +1,13 @@
 """Payments: money's door and money's room. Features know it by `wallet` alone.
 
-The switches: `payment_transactions` (the ledger), `payments` (everything else about money), `payment_events` and
-`idempotency_keys` (what operators see and do), and one for each processor, whose door opens only onto an inbox.
+The switches: `payment_transactions` (the ledger), `payment_booking` (what it missed), `payments` (everything else about
+money), `payment_recovery`, `payment_events`, `payment_records` and `idempotency_keys` (what operators see and do), and
+one for each processor, whose door opens only onto an inbox.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from service.config import Config
 from service.feature import Feature, HttpRoute, Menu, Offer, owns
@@ -89,13 +89,27 @@ PAYMENTS = Feature(
     ),
     router=Router.merge((balance.router, topup.router, support.router, checkout.questions)),
     routes=(back.ROUTE, *operators.OF_PAYMENTS),
-    jobs=(notices.JOB, *recovery.JOBS),
+    jobs=(notices.JOB, recovery.EXPIRE),
     offers=(
         Offer(Settlement, lambda _: SettlementInTables(), lambda _: Settlement()),
         Offer(Providers, opened, opened),
         Offer(Till, Till.opened, Till.opened),
-        recovery.OFFER,
     ),
+)
+# The ledger takes postings without a balance; what it missed can only be told from both.
+BOOKING = Feature(
+    name="payment_booking",
+    title=Text(en="Booking of what moved without the ledger", ru="Проводка движений, пропущенных журналом"),
+    needs={**wallet.NEEDS, **ledger.FEATURE.needs},
+    jobs=(ledger.JOB,),
+)
+# Whatever it learns goes through the inbox, as a callback does.
+RECOVERY = Feature(
+    name="payment_recovery",
+    title=Text(en="Recovery of payments", ru="Восстановление платежей"),
+    needs={**PAYMENTS.needs, "payment_events": INBOX},
+    jobs=recovery.JOBS,
+    offers=(recovery.OFFER,),
 )
 
 
@@ -119,9 +133,12 @@ PROCESSORS = (
 )
 
 FEATURES = (
-    replace(ledger.FEATURE, routes=operators.OF_LEDGER),
+    ledger.FEATURE,
+    BOOKING,
     operators.reviewing(INBOX),
     PAYMENTS,
+    RECOVERY,
+    operators.reading({**RECOVERY.needs, **ledger.FEATURE.needs}),
     operators.writing(PAYMENTS.needs),
     TELEGRAM,
     *PROCESSORS,

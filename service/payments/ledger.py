@@ -233,5 +233,5 @@ FEATURE = Feature(
         )
     },
     offers=(Offer(Ledger, lambda _: LedgerInTable(), lambda _: Ledger()),),
-    jobs=(Job("book_differences", BOOK_EVERY_S, book_differences, recovers=True),),
 )
+JOB = Job("book_differences", BOOK_EVERY_S, book_differences, recovers=True)

@@ -1,7 +1,7 @@
 """What operators see and do about money. Everything here is served under /admin, behind the guard.
 
-The switches: `payment_events` (what could not be applied) and `idempotency_keys` (writes); what is only read belongs
-to the switches of payments and of the ledger.
+The switches: `payment_events` (what could not be applied), `payment_records` (everything about a payment or a person)
+and `idempotency_keys` (writes); the list of payments belongs to the switch of payments.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from service.payments.operators import idempotency, routes
 from service.text import Text
 
 OF_PAYMENTS: tuple[HttpRoute, ...] = routes.OF_PAYMENTS
-OF_LEDGER: tuple[HttpRoute, ...] = routes.OF_LEDGER
 
 
 def reviewing(inbox: Need) -> Feature:
@@ -23,6 +22,16 @@ def reviewing(inbox: Need) -> Feature:
         title=Text(en="What processors said", ru="Сообщения платёжных систем"),
         needs={"payment_events": inbox},
         routes=routes.OF_EVENTS,
+    )
+
+
+def reading(money: Mapping[str, Need]) -> Feature:
+    """Pages that put together what several tables know."""
+    return Feature(
+        name="payment_records",
+        title=Text(en="Records of payments", ru="Сведения о платежах"),
+        needs=money,
+        routes=routes.OF_RECORDS,
     )
 
 

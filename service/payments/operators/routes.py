@@ -143,11 +143,11 @@ OF_EVENTS = (
     HttpRoute("POST", "/admin/payments/review/{event_id}/retry", retry_event),
     HttpRoute("POST", "/admin/payments/review/{event_id}/close", close_event),
 )
-OF_PAYMENTS = (
-    HttpRoute("GET", "/admin/payments", _in_time(list_payments)),
+OF_PAYMENTS = (HttpRoute("GET", "/admin/payments", _in_time(list_payments)),)
+OF_RECORDS = (
     HttpRoute("GET", "/admin/payments/{payment_id}", _in_time(show_payment)),
+    HttpRoute("GET", "/admin/users/{user_id}/ledger", _in_time(show_ledger)),
 )
-OF_LEDGER = (HttpRoute("GET", "/admin/users/{user_id}/ledger", _in_time(show_ledger)),)
 WRITES = (
     HttpRoute("POST", "/admin/users/{user_id}/adjust", adjust),
     HttpRoute("POST", "/admin/payments/{payment_id}/refund", refund),

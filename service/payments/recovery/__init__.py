@@ -14,9 +14,9 @@ from service.payments.recovery.missed_payments import Positions
 
 EXPIRE_EVERY_S = 60.0
 
-# In the order in which a start runs them: first what asks nobody.
+EXPIRE: Job[Rooms] = Job("expire_reservations", EXPIRE_EVERY_S, reservations.expire, recovers=True)
+# What is settled, in the order in which a start does it: first what asks nobody.
 JOBS: tuple[Job[Rooms], ...] = (
-    Job("expire_reservations", EXPIRE_EVERY_S, reservations.expire, recovers=True),
     Job("apply_waiting_events", waiting_events.EVERY_S, waiting_events.apply_waiting_events, recovers=True),
     Job("settle_open_orders", open_orders.EVERY_S, open_orders.settle_open_orders, recovers=True),
     Job("pursue_refunds", open_refunds.EVERY_S, open_refunds.pursue_refunds, recovers=True),
