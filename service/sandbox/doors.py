@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from service.sandbox import Sandbox
 
 PAGE = Path(__file__).parent / "page"
-SCRIPTS = ("chat.js", "messages.js", "status.js")
+SCRIPTS = ("chat.js", "keyboard.js", "link.js", "messages.js", "status.js")
 ASSETS = {"chat.css": "text/css", **dict.fromkeys(SCRIPTS, "text/javascript")}
 HEARTBEAT_S = 15.0  # proxies close a silent stream after 30 s or more
 PAGE_HEADERS = {

@@ -69,6 +69,53 @@ async def test_a_link_carries_what_a_person_starts_with(
     assert friend.chat[0].text == "/start ref_42"
 
 
+async def test_a_link_into_a_chat_that_is_known_has_a_button_of_its_own(
+    page: Page, telegram: Telegram, bot: Bot, payer: Person
+) -> None:
+    """As in Telegram's clients: nothing can be written there until Start is pressed."""
+    await payer.says("/start")
+    await page.goto(f"{telegram.base}?start=ref_42#payer")
+    await expect(page.get_by_test_id("composer-input")).to_be_hidden()
+    await page.get_by_test_id("start-by-link").click()
+    await expect(page.get_by_test_id("message-2")).to_contain_text("/start ref_42")
+    await expect(page.get_by_test_id("composer-input")).to_be_visible()
+    await expect(page).to_have_url(f"{telegram.base}#payer")
+
+
+async def test_a_link_is_for_whoever_is_new(page: Page, telegram: Telegram, bot: Bot, payer: Person) -> None:
+    await payer.says("/start")
+    await page.goto(f"{telegram.base}?start=ref_42")
+    await expect(page.get_by_test_id("person-friend")).to_have_attribute("aria-selected", "true")
+
+
+async def test_what_no_link_can_carry_is_left_out(page: Page, telegram: Telegram, friend: Person) -> None:
+    await page.goto(f"{telegram.base}?start=ref%2042#friend")
+    await page.get_by_test_id("start-button").click()
+    await expect(page.get_by_test_id("message-1")).to_contain_text("/start")
+    assert friend.chat[0].text == "/start"
+
+
+async def test_the_keyboard_can_be_folded_and_makes_room_for_a_reply(
+    page: Page, telegram: Telegram, payer: Person
+) -> None:
+    await payer.says("/start")
+    keyboard = {"keyboard": [["💼 My projects"]]}
+    await telegram.does("sendMessage", chat_id=payer.id, text="Here", reply_markup=keyboard)
+    button, toggle = page.get_by_test_id("keyboard-button"), page.get_by_test_id("keyboard-toggle")
+    await expect(button).to_be_visible()
+    await toggle.click()
+    await expect(button).to_be_hidden()
+    await toggle.click()
+    await expect(button).to_be_visible()
+    await ask(telegram, payer)
+    await expect(button).to_be_hidden()
+    await page.get_by_test_id("asked-dismiss").click()
+    await expect(button).to_be_visible()
+    await toggle.click()
+    await telegram.does("sendMessage", chat_id=payer.id, text="Another", reply_markup=keyboard)
+    await expect(button).to_be_visible()
+
+
 async def test_the_keyboard_the_toast_and_the_commands_are_shown(
     page: Page, telegram: Telegram, bot: Bot, payer: Person
 ) -> None:

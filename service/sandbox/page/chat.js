@@ -1,6 +1,8 @@
 // The chat page: shows what the sandbox tells by server-sent events, and does what a person can do.
 
-import { drawn, element, gist, rows } from "./messages.js";
+import { drawKeyboard, foldKeyboard, showKeyboard } from "./keyboard.js";
+import { isFollowed, started } from "./link.js";
+import { drawn, element, gist } from "./messages.js";
 import { say, showStatus } from "./status.js";
 
 const base = document.body.dataset.base;
@@ -61,22 +63,15 @@ function showMessage(message) {
 }
 
 function showEmpty() {
-  // Somebody came by a link to this page: https://core.telegram.org/bots/features#deep-linking
-  const payload = new URLSearchParams(location.search).get("start") || "";
   const look = { type: "button", className: "solid", text: "Start", testid: "start-button" };
-  const start = element("button", { ...look, onclick: () => says(`/start ${payload}`.trim()) });
-  by("log").append(element("div", { className: "empty" }, element("p", { text: "No messages here yet." }), start));
+  const start = element("button", { ...look, onclick: startsUp });
+  const note = isFollowed() ? "You came by a link." : "No messages here yet.";
+  by("log").append(element("div", { className: "empty" }, element("p", { text: note }), start));
 }
 
-function showKeyboard() {
-  const lines = current.keyboard?.keyboard || [];
-  const make = (button) => {
-    const text = button.text ?? button;
-    return element("button", { type: "button", text, testid: "keyboard-button", onclick: () => says(text) });
-  };
-  by("keyboard").replaceChildren(...rows(lines, make));
-  by("keyboard").hidden = !lines.length || current.blocked;
-  showPlaceholder();
+function startsUp() {
+  says(started());
+  showBlocked();
 }
 
 function showPlaceholder() {
@@ -85,8 +80,9 @@ function showPlaceholder() {
 
 function showAsked() {
   const question = current.asked && current.messages.get(current.asked.message_id);
-  by("asked").hidden = !question || current.blocked;
+  by("asked").hidden = !question || !canWrite();
   by("asked-text").textContent = question ? gist(question) : "";
+  showKeyboard(canWrite() && !question);
   showPlaceholder();
   if (question) by("input").focus();
 }
@@ -96,12 +92,17 @@ function dismissAsked() {
   showAsked();
 }
 
+// Whoever came by a link into a chat that he knows has but the Start button there, as in Telegram's clients.
+const isLinked = () => isFollowed() && current.messages.size > 0 && !current.blocked;
+const canWrite = () => !current.blocked && !isLinked();
+
 function showBlocked() {
-  by("composer").hidden = current.blocked;
+  by("composer").hidden = !canWrite();
+  by("linked").hidden = !isLinked();
   by("blocked").hidden = !current.blocked;
   by("block").hidden = current.blocked;
   by("block").setAttribute("aria-pressed", String(current.blocked));
-  showKeyboard();
+  drawKeyboard(current.keyboard, says);
   showAsked();
 }
 
@@ -150,7 +151,7 @@ function showPeople() {
 function choose(chat) {
   current = chat;
   chat.unread = 0;
-  history.replaceState(null, "", `#${chat.name}`);
+  history.replaceState(null, "", `${location.search}#${chat.name}`);
   by("log").replaceChildren(...[...chat.messages.values()].map((message) => drawn(message, acts)));
   if (!chat.messages.size) showEmpty();
   showPeople();
@@ -201,7 +202,8 @@ const told = {
     calm();
     showStatus(event.status);
     const all = [...chats.values()];
-    choose(all.find((chat) => chat.name === before) || all[0]);
+    const isNew = (chat) => isFollowed() && !chat.messages.size;
+    choose(all.find((chat) => chat.name === before) || all.find(isNew) || all[0]);
   },
   message({ message }, chat) {
     const isNew = !chat.messages.has(message.message_id);
@@ -218,7 +220,7 @@ const told = {
   },
   keyboard({ keyboard }, chat) {
     chat.keyboard = keyboard;
-    if (chat === current) { showKeyboard(); follow(); }
+    if (chat === current) { drawKeyboard(keyboard, says); foldKeyboard(false); showAsked(); follow(); }
   },
   asked({ asked }, chat) {
     chat.asked = asked;
@@ -278,7 +280,9 @@ by("input").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) submit(event);
 });
 by("menu").addEventListener("click", () => toggleCommands());
+by("keyboard-toggle").addEventListener("click", () => foldKeyboard());
 by("asked-dismiss").addEventListener("click", dismissAsked);
+by("start").addEventListener("click", startsUp);
 by("block").addEventListener("click", () => act("blocks", { blocked: true }));
 by("unblock").addEventListener("click", () => act("blocks", { blocked: false }));
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") toggleCommands(false); });
