@@ -42,7 +42,7 @@ class Shown:
         self._over = asyncio.Event()
         self._speaking: asyncio.Task[None] | None = None
         # Most work is done before this is due, and then it costs nothing but the timer.
-        self._first = asyncio.get_running_loop().call_later(max(FIRST_AFTER_S - self._elapsed_s, 0), self._speak)
+        self._first = asyncio.get_running_loop().call_later(self._first_in_s, self._speak)
 
     @property
     def percent(self) -> int | None:
@@ -52,6 +52,11 @@ class Shown:
     def percent(self, percent: int | None) -> None:
         """Whoever sets it will go on later, so this is said, however short the look at it was."""
         self._percent, self._goes_on = percent, True
+
+    @property
+    def _first_in_s(self) -> float:
+        """Where a message tells already how far it was, the time alone would be a step back."""
+        return max(FIRST_AFTER_S - self._elapsed_s, 0.0) if self.message_id is None else EVERY_S
 
     def _speak(self) -> None:
         self._speaking = asyncio.create_task(self._keep_telling())

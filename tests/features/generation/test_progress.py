@@ -67,8 +67,11 @@ async def test_another_look_goes_on_with_the_message(studio: Shop, friend: Perso
         await friend.hears("⏳")
     later = claim(studio, friend, since_s=20, progress_message_id=shown.message_id)
     async with progress.shown(rooms_of(studio), later) as again:
+        await asyncio.sleep(0)  # its first word would be due, and would tell the time alone
         again.percent = 70
+    edits = [call.params["text"] for call in studio.sandbox.calls.of("editMessageText")]
     assert again.message_id == shown.message_id
+    assert [text.split(",")[0] for text in edits] == ["⏳ QR-код: 70 %"]
     assert [text.split(",")[0] for text in told_of(friend)] == ["⏳ QR-код: 70 %"]
 
 
