@@ -46,7 +46,8 @@ async def test_people_are_greeted_choose_and_are_understood(sandbox: Sandbox) ->
     payer, friend = sandbox.person("payer"), sandbox.person("friend")
     await payer.says("/start")
     assert (await payer.hears()).text.startswith("Hello, Payer!")
-    assert payer.keyboard == ["🌐 Language", "❓ Help", "💰 Balance", "➕ Top up"]
+    features = ["✨ Models", "💼 My projects", "🤝 Referrals"]
+    assert payer.keyboard == ["🌐 Language", "❓ Help", "💰 Balance", "➕ Top up", *features]
     await friend.says("/start")
     assert (await friend.hears()).text.startswith("Здравствуйте, Друг!")
     await payer.presses("🌐 Language")
