@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, Page
+    from playwright.async_api import Browser, Page, Request
 
 QUIETLY = (
     "--no-sandbox",
@@ -42,9 +42,15 @@ async def chromium() -> AsyncIterator[Browser]:
 
 
 def watched(page: Page) -> list[str]:
-    """What goes wrong on a page from now on: errors of scripts, and whatever the console has in red."""
+    """What goes wrong on a page from now on: errors of scripts, whatever the console has in red, requests that fail."""
     faults: list[str] = []
     page.set_default_timeout(PATIENCE_MS)
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda line: faults.append(line.text) if line.type == "error" else None)
+    page.on("requestfailed", lambda one: faults.append(f"{one.url}: {one.failure}") if not _broken_off(one) else None)
     return faults
+
+
+def _broken_off(request: Request) -> bool:
+    """By the page itself, which was closed or reloaded."""
+    return request.failure == "net::ERR_ABORTED"

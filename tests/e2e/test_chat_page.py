@@ -10,7 +10,7 @@ import json
 import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,17 +40,22 @@ def folder() -> Iterator[Path]:
             embedded.start(Path(path) / ".ballast").stop()
 
 
-@pytest.fixture
-async def process(folder: Path, tmp_path: Path) -> AsyncIterator[Process]:
+@asynccontextmanager
+async def made_to_run(folder: Path, output: Path, **settings: str) -> AsyncIterator[Process]:
     """As `make run` starts it, but for the port, the log that is read here, and a quicker look at the tables."""
     told = {name: PRODUCTION[name] for name in ("PATH", "PYTHONPATH")}
-    environ = {**told, "PORT": str(free_port()), "LOG_FORMAT": "json", "PROBE_INTERVAL": "1"}
-    async with AsyncExitStack() as stack:
-        process = await stack.enter_async_context(running(SERVICE, tmp_path / "log", environ, folder))
+    environ = {**told, "PORT": str(free_port()), "LOG_FORMAT": "json", "PROBE_INTERVAL": "1", **settings}
+    async with running(SERVICE, output, environ, folder) as process:
         await process.listens()
         await until(process.is_ready, START_WITHIN_S)
         yield process
         await process.stop()
+
+
+@pytest.fixture
+async def process(folder: Path, tmp_path: Path) -> AsyncIterator[Process]:
+    async with made_to_run(folder, tmp_path / "log") as process:
+        yield process
 
 
 async def by_sql(folder: Path, statement: str) -> None:
