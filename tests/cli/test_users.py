@@ -79,8 +79,8 @@ def test_a_name_cannot_steer_the_terminal(command: Command, sql: psycopg.Connect
 def test_export_finds_every_table_by_itself(command: Command, sql: psycopg.Connection) -> None:
     """By a foreign key whatever the column is called, and by the name user_id without one."""
     sql.execute("""
-        CREATE TABLE referrals (referrer bigint REFERENCES users, invited bigint REFERENCES users);
-        INSERT INTO referrals VALUES (1, 2), (3, 1), (2, 3), (1, 1);
+        CREATE TABLE invitations (referrer bigint REFERENCES users, invited bigint REFERENCES users);
+        INSERT INTO invitations VALUES (1, 2), (3, 1), (2, 3), (1, 1);
         CREATE TABLE "It's ""odd"" %s $1" (user_id integer, "amount % $1" numeric);
         INSERT INTO "It's ""odd"" %s $1" VALUES (1, 0.10), (2, 0.20);
         CREATE TABLE by_text (user_id text); INSERT INTO by_text VALUES ('1'), ('2');
@@ -95,7 +95,7 @@ def test_export_finds_every_table_by_itself(command: Command, sql: psycopg.Conne
     assert exported["user_id"] == 1
     tables = exported["tables"]
     assert [row["username"] for row in tables["users"]] == ["person_1"]
-    assert tables["referrals"] == [
+    assert tables["invitations"] == [
         {"referrer": 1, "invited": 2},
         {"referrer": 3, "invited": 1},
         {"referrer": 1, "invited": 1},
