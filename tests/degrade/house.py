@@ -35,7 +35,7 @@ STARS = 230
 STARS_CREDIT, STRIPE_CREDIT = Decimal("300.00"), Decimal("450.00")
 # Some who have a chat with the bot, and some who may ask what operators ask: each says little, so that the flood guard
 # has no part in this.
-CHATS = range(700_100_000, 700_100_400)
+CHATS = range(700_100_000, 700_101_000)
 OPERATORS = range(OPERATOR.user_id, OPERATOR.user_id + 1_000)
 
 

@@ -115,6 +115,7 @@ async def traffic(house: House) -> AsyncIterator[Traffic]:
     async def one_after_another() -> None:
         while True:
             await _order(house, got, house.somebody(), "/generate qr кот", QR)
+            await asyncio.sleep(0.05)  # a closed door is not hammered at
 
     async def as_long_as_it_lasts(payer: Person) -> None:
         while len(house.pictures(payer)) < PURSE // PRICE:
