@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+import msgspec
+
 from service.errors import Invalid, NotFound, UserMissing
 from service.feature import Event, Menu, tell
 from service.telegram import reply
@@ -63,17 +65,19 @@ async def offer_languages(ctx: Context, _update: Update) -> Reply:
 
 @router.callback("language", writes=True)
 async def choose_language(ctx: Context, update: Update) -> Reply:
+    """The keyboard below speaks it as well, for which it takes a new message."""
     query = update.callback_query
     _, _, chosen = update.data.partition(":")
     if query is None or chosen not in LANGUAGES:
         raise Invalid("There is no such language.")
     if await repo.choose_language(ctx.transaction, user_id=ctx.user_id, language=chosen) is None:
         raise UserMissing
-    text = texts.LANGUAGE_CHOSEN.in_(language_of(chosen))
-    done = reply.answer_callback(query.id)
+    ctx = msgspec.structs.replace(ctx, language=language_of(chosen))
+    text, keyboard, done = ctx.say(texts.LANGUAGE_CHOSEN), menu_keyboard(ctx), reply.answer_callback(query.id)
     if query.message is None:
-        return reply.send(ctx.chat_id, text).and_(done)
-    return reply.edit(ctx.chat_id, query.message.message_id, text).and_(done)
+        return reply.send(ctx.chat_id, text, reply_markup=keyboard).and_(done)
+    changed = reply.edit(ctx.chat_id, query.message.message_id, text)
+    return changed.and_(reply.send(ctx.chat_id, ctx.say(texts.MENU), reply_markup=keyboard)).and_(done)
 
 
 @router.kind("my_chat_member", writes=True, when_away="retry")

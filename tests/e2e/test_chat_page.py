@@ -99,11 +99,11 @@ async def test_a_person_chats_drops_a_table_and_brings_it_back(
     await says(chat, "/language")
     await chat.get_by_test_id("inline-button").get_by_text("Русский").click()
     await expect(conversation).to_contain_text("Теперь по-русски.")
+    await expect(chat.get_by_test_id("keyboard-button").first).to_have_text("🌐 Язык")
     await says(chat, "/help")
     await expect(conversation).to_contain_text("Вот что я понимаю")
     await says(chat, "/language")
     await expect(chat.get_by_test_id("inline-button")).to_have_count(2)
-    await picture(chat, "chat.png", tmp_path)
 
     operators = await browser.new_page(viewport=DESKTOP, color_scheme="light")
     faults += watched(operators)
@@ -152,7 +152,7 @@ async def test_a_person_has_a_picture_made(process: Process, browser: Browser, t
     await expect(pictures).to_have_count(2)
     await expect(chat.get_by_test_id("conversation")).to_contain_text("результат придёт сюда")
     await until(lambda: chat.evaluate("[...document.images].every((one) => one.naturalWidth > 100)"))
-    await picture(chat, "generation.png", tmp_path)
+    await picture(chat, "chat.png", tmp_path)
     assert faults == []
 
 

@@ -129,8 +129,6 @@ async def in_russian(person: Phone) -> None:
     await person.says("/start")
     await person.says("/language")
     await person.presses("Русский")
-    await person.hears("Теперь по-русски.")
-    await person.says("/menu")
     await person.hears("Что вам нужно?")
 
 

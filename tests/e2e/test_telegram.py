@@ -54,8 +54,10 @@ async def test_people_are_greeted_choose_and_are_understood(sandbox: Sandbox) ->
     await payer.hears("I speak English")
     await payer.presses("Русский")
     await payer.hears("Теперь по-русски.")
+    await payer.hears("Что вам нужно?")
+    assert payer.keyboard[:2] == ["🌐 Язык", "❓ Помощь"]
     await sandbox.wait_for(lambda call: call.method == "answerCallbackQuery")
-    await payer.presses("❓ Help")
+    await payer.presses("❓ Помощь")
     await payer.hears("Вот что я понимаю")
     assert {call.status for call in sandbox.calls if call.method != "getUpdates"} == {200}
 

@@ -104,6 +104,7 @@ async def test_a_language_chosen_at_a_message_that_is_gone(served: Served) -> No
     del update["callback_query"]["message"]
     answer = (await served.post(update))[1]
     assert (answer["method"], answer["chat_id"], answer["text"]) == ("sendMessage", PAYER.user_id, "Теперь по-русски.")
+    assert answer["reply_markup"]["keyboard"][0] == [{"text": "🌐 Язык"}, {"text": "❓ Помощь"}]
 
 
 async def test_a_button_from_another_time_stops_spinning(served: Served) -> None:
