@@ -68,5 +68,5 @@ def crash(point: str) -> None:
 
 if __name__ == "__main__":
     Database.transaction = mortal
-    # Without jobs: they have transactions too, and it is updates that are to meet death.
-    process.run(from_environment(), features=(*(replace(one, jobs=()) for one in FEATURES), FEATURE))
+    # Without jobs and the worker: they have transactions too, and it is updates that are to meet death.
+    process.run(from_environment(), features=(*(replace(one, jobs=(), runs=()) for one in FEATURES), FEATURE))
