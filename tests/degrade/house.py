@@ -6,7 +6,7 @@ It knows how a person, a processor and an operator ask, and what they see; it kn
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
-from service.features import FEATURES
 from service.features.generation.callback import callback_url
 from service.kernel import metrics
 from service.sandbox import Message, Sandbox
@@ -28,7 +27,6 @@ from tests.serving import ADMIN_TOKEN, Served, message, serving, telegram
 from tests.waiting import until
 
 PUBLIC = "https://shop.example.org"
-JOBS = sorted(job.name for feature in FEATURES for job in feature.jobs)
 PURSE = Decimal("100.00")
 PRICE = Decimal("12.50")  # of the card, in the studio's catalogue
 STARS = 230
@@ -128,13 +126,19 @@ class House:
         return await self.status("POST", url.removeprefix(PUBLIC), data=b"{}")
 
     def off(self) -> set[str]:
-        states = self.served.operations.switchboard.states
-        return {name for name, state in states.items() if state.state == "off"}
+        """The switches that are off for want of a table."""
+        return {name for name, state in self.served.operations.switchboard.states.items() if state.missing}
+
+    def jobs(self) -> dict[str, bool]:
+        """Those that the settings ask for, and whether each may run."""
+        board = self.served.operations.switchboard
+        wanted = [one for one in board.features if board.is_on(one.name) or board.states[one.name].missing]
+        return {job.name: board.may_run(job) for one in wanted for job in one.jobs}
 
 
 @asynccontextmanager
 async def house_on(database_url: str, folder: Path) -> AsyncIterator[House]:
-    """Not open yet. Everybody in it speaks Russian, and nothing is switched off by a setting."""
+    """Not open yet. Everybody in it speaks Russian."""
     catalog = folder / "catalog.toml"
     catalog.write_text(CATALOG.format(jobs_per_person=10))
     users = {str(number): {"id": number, "is_bot": False, "first_name": "Кто-то"} for number in CHATS}
@@ -165,8 +169,8 @@ class Runs(NamedTuple):
     failed: float
 
 
-def runs() -> dict[str, Runs]:
+def runs(jobs: Iterable[str]) -> dict[str, Runs]:
     (family,) = metrics.JOB_RUNS.collect()
     totals = [one for one in family.samples if one.name.endswith("_total")]
     counts = {(one.labels["job"], one.labels["result"]): one.value for one in totals}
-    return {job: Runs(counts.get((job, "done"), 0), counts.get((job, "failed"), 0)) for job in JOBS}
+    return {job: Runs(counts.get((job, "done"), 0), counts.get((job, "failed"), 0)) for job in jobs}

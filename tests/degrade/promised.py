@@ -23,14 +23,15 @@ NONE: Names = frozenset()
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """off: the switches that /health shows as off. says: the commands, buttons and first words of callback data that
-    answer with the text. closed: routes that answer 503. rests: jobs that do not run. paid: whether paid models work.
-    shut: not even the doors are open.
+    answer with the text. closed: routes that answer 503. rests: jobs that do not run. puts_off: jobs that run, and may
+    leave what they find for later. paid: whether paid models work. shut: not even the doors are open.
     """
 
     off: Names = NONE
     says: Names = NONE
     closed: Names = NONE
     rests: Names = NONE
+    puts_off: Names = NONE
     paid: bool = True
     money: Money = "credited"
     shut: bool = False
@@ -51,7 +52,7 @@ def together(rows: Iterable[Row]) -> Row:
     return taken
 
 
-SETS = ("off", "says", "closed", "rests")
+SETS = ("off", "says", "closed", "rests", "puts_off")
 
 USERS = Row(
     shut=True,
@@ -68,6 +69,7 @@ USERS = Row(
     ),
     closed=names("GET /admin/failures, GET /admin/users/{user_id}/stats"),
     rests=names("write_generation_events, prune_generation_events, link_referrals"),
+    puts_off=names("tell_payers"),  # recovery settles what was paid; which language its payer speaks is not known
 )
 
 # Balance and top-up say the text; what processors tell is kept until it can be applied.
