@@ -2,9 +2,9 @@
 
 `python -m tests.e2e.mortal` is told on its standard input what to run: `serve`, a command of the service, or what a
 feature does with a reservation; each runs in a process of its own, forked, so that a hundred deaths take seconds.
-CRASH_IN names a path of HTTP or a job; what is done there is counted, step by step: each statement, and each call to
-a processor, that was answered. After the step CRASH_AT (the first is before any) the process kills itself, as a power
-cut would. It knows nothing of what the steps are.
+CRASH_IN names a path of HTTP, a job or what a worker does; what is done there is counted, step by step: each
+statement, and each call to a processor, that was answered. After the step CRASH_AT (the first is before any) the
+process kills itself, as a power cut would. It knows nothing of what the steps are.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from service import http, process
 from service.cli import main
 from service.config import from_environment
 from service.features import FEATURES
+from service.features.generation.queue.worker import Worker
 from service.kernel.clock import Clock
 from service.kernel.database import Connection, Database
 from service.kernel.jobs import JobLoop
@@ -87,6 +88,23 @@ def prepare() -> None:
             steps.set(None)
 
     http._answered, JobLoop.run_now = answer, run
+    for name in ("_claim_surely", "_carry_out"):
+        worked(name)
+
+
+def worked(name: str) -> None:
+    """What a worker does, by the name of its method."""
+    method: Callable[..., Awaitable[Any]] = getattr(Worker, name)
+
+    async def work(worker: Any, given: Any) -> Any:
+        if name == os.environ["CRASH_IN"]:
+            counts()
+        try:
+            return await method(worker, given)
+        finally:
+            steps.set(None)
+
+    setattr(Worker, name, work)
 
 
 async def put_aside(what: str, user_id: int, reservation_id: UUID) -> None:

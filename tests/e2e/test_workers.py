@@ -53,7 +53,7 @@ async def hang(works: Factory) -> None:
     """Its event loop is blocked as long."""
     Path(works.environ["BLOCKS"]).unlink(missing_ok=True)
     await works.order(100_000 + works.ordered, "free", f"block {2_000 * LIVES_S}")
-    await until(Path(works.environ["BLOCKS"]).exists)
+    await until(Path(works.environ["BLOCKS"]).exists, DONE_WITHIN_S)
 
 
 async def stop(works: Factory) -> None:
