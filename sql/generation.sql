@@ -168,7 +168,8 @@ WITH done AS (
     FROM
         unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::text[], $8::timestamptz[])
         AS ended (job_id, lease, status, outputs, file, error_code, error_message, due_at)
-    WHERE job.job_id = ended.job_id AND job.lease = ended.lease AND job.status = 'running'
+    -- Only who is running is at an instance. By status, the planner would compare each of these with all that run.
+    WHERE job.job_id = ended.job_id AND job.lease = ended.lease AND job.instance_id IS NOT NULL
     RETURNING job.job_id
 )
 

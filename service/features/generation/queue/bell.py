@@ -20,7 +20,7 @@ from service.kernel.database import Database
 
 CHANNEL = "generation_jobs"
 # NOTIFY takes a lock that the whole server shares: a busy process says once what it would say a hundred times.
-QUIET_S = 0.02
+QUIET_S = 0.005
 # After an outage all are late with their beats: others need a look at the database, half a second, and their POLL_S.
 SETTLES_IN_S = 5.0
 

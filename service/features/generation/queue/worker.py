@@ -35,8 +35,8 @@ from service.kernel.clock import Clock
 from service.kernel.jobs import JobLoop
 from service.kernel.log import Log
 
-# Jobs under way at once in a process: nearly all of them wait for somebody else.
-HANDS = 100
+# Jobs under way at once in a process: nearly all of them wait for somebody else. A statement takes or ends as many.
+HANDS = 200
 # The safety net under the bell.
 POLL_S = 1.0
 # Now and then the queue is looked at from its very beginning: a place is given before its order is committed.
@@ -102,7 +102,10 @@ class Worker:
 
     @property
     def _free(self) -> int:
-        return max(self._hands - len(self._tasks) + len(self._stuck), 0)
+        """Jobs at their end keep no hand busy either, as many as there are hands: the next are claimed meanwhile."""
+        working = sum(task not in self._stuck for task in self._held.values())
+        under_way = len(self._tasks) - len(self._stuck)
+        return max(min(self._hands - working, 2 * self._hands - under_way), 0)
 
     async def _keep_claiming(self) -> None:
         while True:
@@ -154,9 +157,12 @@ class Worker:
         task.add_done_callback(self._let_go)
 
     def _let_go(self, task: Task) -> None:
-        """With a hand free there is reason to look, where the queue is longer, or a limited model has room again."""
         self._tasks.pop(task, None)
         self._stuck.discard(task)
+        self._look_again()
+
+    def _look_again(self) -> None:
+        """With a hand free there is reason to, where the queue is longer, or a limited model has room again."""
         if self._more or self._has_limits:
             self._bell.wake()
 
@@ -172,6 +178,7 @@ class Worker:
                     shown.percent = step.percent
             claim = msgspec.structs.replace(claim, progress_message_id=shown.message_id)
             self._held.pop(lease)
+            self._look_again()
             await self._conclude(claim, step)
         except Exception:  # it is nobody's now, and is found and rescued as such
             log.exception("work broke", job_id=str(claim.job_id))
