@@ -2,13 +2,14 @@
 
 import sys
 
-from benchmarks import callbacks, verify, webhook
+from benchmarks import callbacks, queue, verify, webhook
 
 MEASUREMENTS = {
     "webhook": webhook.compare,
     "memory": webhook.flat_memory,
     "callbacks": callbacks.compare,
     "verify": verify.measure,
+    "queue": queue.compare,
 }
 
 for name in sys.argv[1:] or MEASUREMENTS:
