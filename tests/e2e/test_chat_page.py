@@ -143,7 +143,7 @@ async def test_a_person_has_a_picture_made(process: Process, browser: Browser, t
     await button.get_by_text("Бесплатно", exact=True).click()
     await button.get_by_text("Открытка с вашими словами").click()
     await button.get_by_text("✨ Создать").click()
-    await expect(chat.get_by_test_id("asked")).to_contain_text("Что создать?")
+    await expect(chat.get_by_test_id("asked")).to_contain_text("Напишите, что нужно")
     await expect(chat.get_by_test_id("composer-input")).to_have_attribute("placeholder", "Опишите, что нужно")
     await says(chat, "С днём рождения!")
     pictures = chat.get_by_test_id("photo")

@@ -8,8 +8,10 @@ from __future__ import annotations
 from decimal import Decimal
 from uuid import UUID
 
+from service.catalog import Catalog
 from service.errors import DatabaseAway, FeatureOff, NotFound
 from service.feature import Rooms
+from service.features.generation.bot import telling
 from service.features.generation.queue.door import Queue
 from service.features.generation.work import Claim, Ended, Order, Placed
 from service.kernel.database import Connection, Database
@@ -39,7 +41,7 @@ class Billing:
         """Whether the price is still put aside. Raises Unavailable."""
         raise FeatureOff
 
-    async def settle(self, rooms: Rooms, conn: Connection, ended: Ended, price_rub: Decimal) -> None:
+    async def settle(self, rooms: Rooms, conn: Connection, ended: Ended, claim: Claim) -> None:
         """Charge for a success, give back otherwise. Raises Lost, Unavailable."""
         raise FeatureOff
 
@@ -70,12 +72,14 @@ class BillingByBalance(Billing):
                 return False
         return held.status == "held"
 
-    async def settle(self, rooms: Rooms, conn: Connection, ended: Ended, price_rub: Decimal) -> None:
+    async def settle(self, rooms: Rooms, conn: Connection, ended: Ended, claim: Claim) -> None:
+        """The person reads in his history what he paid for; the job is known by its reservation."""
         if ended.status != "success":
             await self.release(rooms, conn, ended.job_id)
             return
+        title = telling.title_of(rooms.of(Catalog), claim.model_id, claim.language)
         try:
-            await wallet.capture(rooms, conn, ended.job_id, price_rub, f"generation: {ended.job_id}")
+            await wallet.capture(rooms, conn, ended.job_id, claim.price_rub, title)
         except (NotFound, wallet.ReservationFinished, wallet.ReservationMismatch) as error:
             raise Lost from error
 

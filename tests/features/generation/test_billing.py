@@ -27,9 +27,9 @@ def ended(job_id: Any, status: Any = "success") -> Ended:
     return Ended(job_id, 1, status)
 
 
-async def settle(workshop: Workshop, how: Ended) -> None:
+async def settle(workshop: Workshop, claim: Any, status: Any = "success") -> None:
     async with workshop.rooms.of(Database).transaction() as conn:
-        await workshop.rooms.of(Billing).settle(workshop.rooms, conn, how, PRICE)
+        await workshop.rooms.of(Billing).settle(workshop.rooms, conn, ended(claim.job_id, status), claim)
 
 
 async def claimed(workshop: Workshop) -> Any:
@@ -73,19 +73,20 @@ async def test_somebody_elses_reservation(workshop: Workshop) -> None:
 async def test_settled_twice_it_is_charged_once(workshop: Workshop, raw: Any) -> None:
     claim = await claimed(workshop)
     for _ in range(2):
-        await settle(workshop, ended(claim.job_id))
+        await settle(workshop, claim)
     assert await balance_of(raw) == Decimal("7.00")
-    await settle(workshop, ended(claim.job_id, "failed"))  # what is spent is spent
+    await settle(workshop, claim, "failed")  # what is spent is spent
     assert await reservations(raw) == [("captured", PRICE)]
+    assert await raw.fetchval("SELECT reason FROM payment_transactions WHERE type = 'deduction'") == PAID.title.en
 
 
 async def test_given_back_twice_it_is_back_once(workshop: Workshop, raw: Any) -> None:
     claim = await claimed(workshop)
     for _ in range(2):
-        await settle(workshop, ended(claim.job_id, "timeout"))
+        await settle(workshop, claim, "timeout")
     assert await balance_of(raw) == Decimal("10.00")
     with pytest.raises(Lost):
-        await settle(workshop, ended(claim.job_id))
+        await settle(workshop, claim)
     assert await balance_of(raw) == Decimal("10.00")
 
 
@@ -94,15 +95,16 @@ async def test_late_by_a_moment(workshop: Workshop, raw: Any, clock: Noon) -> No
     claim = await claimed(workshop)
     clock.forward(hours=2)
     with pytest.raises(Lost):
-        await settle(workshop, ended(claim.job_id))
+        await settle(workshop, claim)
     await holds.expire(workshop.rooms)
     assert await balance_of(raw) == Decimal("10.00")
 
 
 async def test_what_was_never_put_aside(workshop: Workshop) -> None:
+    claim = msgspec.structs.replace(await claimed(workshop), job_id=uuid4())
     with pytest.raises(Lost):
-        await settle(workshop, ended(uuid4()))
-    await settle(workshop, ended(uuid4(), "failed"))
+        await settle(workshop, claim)
+    await settle(workshop, claim, "failed")
 
 
 async def test_with_the_database_away_nothing_is_sold(workshop: Workshop) -> None:
@@ -118,6 +120,6 @@ async def test_without_money_nothing_is_done(workshop: Workshop) -> None:
         await absent.is_held(workshop.rooms, claim)
     async with workshop.rooms.of(Database).transaction() as conn:
         with pytest.raises(FeatureOff):
-            await absent.settle(workshop.rooms, conn, ended(claim.job_id), PRICE)
+            await absent.settle(workshop.rooms, conn, ended(claim.job_id), claim)
         with pytest.raises(FeatureOff):
             await absent.release(workshop.rooms, conn, claim.job_id)

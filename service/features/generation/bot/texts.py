@@ -29,8 +29,8 @@ LATER = Text(en="Next ›", ru="Дальше ›")
 
 # Its last line is a command, so that the reply to it is that command's payload.
 QUESTION = Text(
-    en="{title}, {price}. What is it to be? Reply to this message.\n\n/generate {model}",
-    ru="{title}, {price}. Что создать? Ответьте на это сообщение.\n\n/generate {model}",
+    en="{title}, {price}. Say what you want in a reply to this message.\n\n/generate {model}",
+    ru="{title}, {price}. Напишите, что нужно, в ответ на это сообщение.\n\n/generate {model}",
 )
 PLACEHOLDER = Text(en="Describe what you want", ru="Опишите, что нужно")
 UNKNOWN_MODEL = Text(

@@ -84,7 +84,7 @@ class Endings:
         async with self._database.transaction() as conn:
             if not await table.finish(conn, [ended], self._clock.now()):
                 return False
-            await rooms.of(Billing).settle(rooms, conn, ended, claim.price_rub)
+            await rooms.of(Billing).settle(rooms, conn, ended, claim)
         return True
 
     async def _finish_many(self, ended: Sequence[Ended]) -> Mapping[Ended, bool]:

@@ -24,7 +24,7 @@ async def test_from_the_model_to_the_picture(studio: Shop, raw: Any) -> None:
     await payer.presses("Tools")
     await payer.presses("QR code – free")
     await payer.presses("✨ Create")
-    question = await payer.hears("What is it to be?")
+    question = await payer.hears("Say what you want")
     assert question.text.splitlines()[-1] == "/generate qr"
     await payer.says("https://example.org")
     assert (await payer.hears("accepted")).text == "🎨 QR code: accepted, the result will come here."
@@ -48,8 +48,8 @@ async def test_in_one_line_with_a_prompt_of_several(studio: Shop, raw: Any) -> N
         ("/generate elsewhere cat", "Модели «elsewhere» нет. Выберите из этих: /models"),
         ("/generate {0} {x}", "Модели «{0}» нет. Выберите из этих: /models"),
         ("/generate " + "я" * 4_000, f"Модели «{'я' * 64}» нет. Выберите из этих: /models"),
-        ("/generate qr", "QR-код, бесплатно. Что создать? Ответьте на это сообщение.\n\n/generate qr"),
-        ("/generate card ", "Открытка, 12.50 ₽. Что создать? Ответьте на это сообщение.\n\n/generate card"),
+        ("/generate qr", "QR-код, бесплатно. Напишите, что нужно, в ответ на это сообщение.\n\n/generate qr"),
+        ("/generate card ", "Открытка, 12.50 ₽. Напишите, что нужно, в ответ на это сообщение.\n\n/generate card"),
         (
             "/generate qr " + "я" * 22,
             "Слишком длинный запрос: 22, а «QR-код» принимает до 21 символа. Пришлите короче.",

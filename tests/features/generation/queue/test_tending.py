@@ -70,14 +70,13 @@ async def test_a_job_and_its_money_end_together(workshop: Workshop, raw: Any) ->
 
 async def test_what_was_spent_already_holds_up_nobody(workshop: Workshop, raw: Any) -> None:
     await credit(workshop.rooms, "10.00")
-    wanted = [order(what=PAID) for _ in range(3)]
-    for one in wanted:
-        await workshop.place(one)
-    await workshop.claim()
+    for _ in range(3):
+        await workshop.place(order(what=PAID))
+    claim, *_ = await workshop.claim()
     await raw.execute("UPDATE generation_jobs SET attempts = 3")
     async with workshop.rooms.of(Database).transaction() as conn:
-        ended = Ended(wanted[0].job_id, 1, "success")
-        await workshop.rooms.of(Billing).settle(workshop.rooms, conn, ended, PRICE)
+        ended = Ended(claim.job_id, 1, "success")
+        await workshop.rooms.of(Billing).settle(workshop.rooms, conn, ended, claim)
     assert (await tending.rescue(workshop.rooms))["lost"] == 3
     assert await reservations(raw) == [("captured", PRICE), ("released", 0), ("released", 0)]
 

@@ -348,8 +348,8 @@ async def test_an_end_that_cannot_be_written(workshop: Workshop, raw: Any) -> No
     """Its money goes back at once, and it is not made again and again."""
 
     class Picky(BillingByBalance):
-        async def settle(self, rooms: Rooms, conn: Connection, ended: Ended, price_rub: Decimal) -> None:
-            await super().settle(rooms, conn, ended, price_rub)
+        async def settle(self, rooms: Rooms, conn: Connection, ended: Ended, claim: Claim) -> None:
+            await super().settle(rooms, conn, ended, claim)
             if ended.status == "success":
                 raise Invalid
 
@@ -367,8 +367,8 @@ async def test_an_end_that_meets_a_conflict_is_written_again(workshop: Workshop,
     class Unlucky(BillingByBalance):
         conflicts = 2
 
-        async def settle(self, rooms: Rooms, conn: Connection, ended: Ended, price_rub: Decimal) -> None:
-            await super().settle(rooms, conn, ended, price_rub)
+        async def settle(self, rooms: Rooms, conn: Connection, ended: Ended, claim: Claim) -> None:
+            await super().settle(rooms, conn, ended, claim)
             if self.conflicts:
                 self.conflicts -= 1
                 raise TransactionConflict
