@@ -1,4 +1,4 @@
-"""Fixtures of the tests under fire, and the table of what was seen.
+"""Fixtures of the tests under fire, and the tables of what was seen.
 
 CHAOS=long makes them take minutes, and compares how much gets through before and after.
 """
@@ -11,17 +11,23 @@ from tests.e2e.conftest import start
 
 __all__ = ["start"]
 
-HEAD = (
-    "| what was done | updates | lost | double | refused tries | longest request | all served again after "
-    "| a second before | a second after |",
-    "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
-)
+HEADS = {
+    "chaos": (
+        "| what was done | updates | lost | double | refused tries | longest request | all served again after "
+        "| a second before | a second after |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ),
+    "work": (
+        "| what was done | jobs | lost | double | recovery | longest request | a second before | meanwhile | after "
+        "| told again |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ),
+}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    passed = terminalreporter.getreports("passed")
-    rows = [
-        row for report in passed for name, row in report.user_properties if name == "chaos" and report.when == "call"
-    ]
-    for line in (*HEAD, *rows) if rows else ():
-        terminalreporter.write_line(str(line))
+    passed = [report for report in terminalreporter.getreports("passed") if report.when == "call"]
+    for table, head in HEADS.items():
+        rows = [row for report in passed for name, row in report.user_properties if name == table]
+        for line in (*head, *rows) if rows else ():
+            terminalreporter.write_line(str(line))
