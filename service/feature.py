@@ -100,6 +100,10 @@ class HttpRoute:
     handler: Callable[[web.Request, Rooms], Awaitable[web.StreamResponse]]
 
 
+# The user_id of an event that is about no person.
+NOBODY = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened, for whoever watches. It may be lost in a crash: what may not is found in rows."""

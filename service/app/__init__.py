@@ -19,6 +19,7 @@ from service.feature import Feature
 from service.features import FEATURES
 from service.kernel import log as logs
 from service.kernel.clock import Clock
+from service.ops.streaming import STREAMS, Streams
 from service.telegram import webhook
 
 __all__ = ["ASSEMBLY", "assemble", "build", "reload_catalog"]
@@ -32,9 +33,11 @@ def build(config: Config, *, features: Sequence[Feature] = FEATURES, clock: Cloc
     operations = assembly.operations
     app = web.Application(client_max_size=webhook.BODY_MAX)
     app[ASSEMBLY] = assembly
+    streams = app[STREAMS] = Streams()
     app.router.add_routes([http.observed(route) for route in doors.routes(operations, features)])
     doors.stand_ins(config, app)
     app.router.add_routes([http.observed(web.route("*", "/{path:.*}", http.not_found))])
+    app.on_shutdown.append(streams.end)
     app.cleanup_ctx.extend(STEPS)
     return app
 

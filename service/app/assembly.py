@@ -16,12 +16,12 @@ from service import catalog
 from service.catalog import Catalog
 from service.config import Config
 from service.errors import Unavailable
-from service.feature import Feature, Menu, On, Rooms, State
+from service.feature import NOBODY, Event, Feature, Menu, On, Rooms, State, tell
 from service.features.generation import providers
 from service.kernel.budget import Budget
 from service.kernel.clock import Clock
 from service.kernel.database import Database
-from service.kernel.jobs import JobLoop
+from service.kernel.jobs import Counts, JobLoop
 from service.ops.lifecycle import Lifecycle
 from service.ops.operations import Operations
 from service.switchboard import Switchboard
@@ -77,6 +77,7 @@ def assemble(config: Config, features: Sequence[Feature], clock: Clock) -> Assem
     )
     switchboard = Switchboard(features, database, config, clock, rooms)
     switchboard.on_change(_catch_up(features, loop))
+    _tell_watchers(switchboard, loop)
     courier = Courier(bot)
     dispatcher = Dispatcher(
         switchboard=switchboard,
@@ -102,6 +103,21 @@ def _catch_up(features: Sequence[Feature], loop: JobLoop[Rooms]) -> Callable[[st
             loop.poke(job.name)
 
     return poke
+
+
+def _tell_watchers(switchboard: Switchboard, loop: JobLoop[Rooms]) -> None:
+    """What happens below the features is told to those that watch, as what happens in them is."""
+
+    def changed(name: str, state: State) -> None:
+        told = {"feature": name, "state": state.state, "reason": state.reason}
+        tell(switchboard.mounted.rooms, Event("feature_changed", NOBODY, told))
+
+    def recovered(job: str, counts: Counts) -> None:
+        told = {"job": job, "counts": {what: count for what, count in counts.items() if count}}
+        tell(switchboard.mounted.rooms, Event("recovered", NOBODY, told))
+
+    switchboard.on_change(changed)
+    loop.on_recovered(recovered)
 
 
 def _bot(config: Config, clock: Clock, people: People, session: aiohttp.ClientSession) -> BotApi:

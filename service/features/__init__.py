@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from service import payments, users
 from service.feature import Feature
-from service.features import diagnostics, generation, operators, projects, referrals
+from service.features import broadcasts, diagnostics, generation, operators, projects, referrals
+from service.ops import writing
 from service.telegram import inbox
 
 FEATURES: tuple[Feature, ...] = (
@@ -16,5 +17,7 @@ FEATURES: tuple[Feature, ...] = (
     diagnostics.FEATURE,
     *projects.FEATURES,
     *referrals.FEATURES,
+    writing.FEATURE,
+    broadcasts.FEATURE,
     operators.FEATURE,
 )

@@ -25,6 +25,9 @@ C = TypeVar("C")
 Counts = Mapping[str, int]
 """What a run did, by word: {"pruned": 3}."""
 
+Recovered = Callable[[str, Counts], None]
+"""Takes the name of a job and what it did. Must not raise."""
+
 # Instances that were started together drift apart by this share of a job's period.
 JITTER = 0.1
 # Seconds that a stop leaves to the runs under way; platforms kill what has not ended in 30.
@@ -60,6 +63,11 @@ class JobLoop(Generic[C]):
         self._pokes = {job.name: asyncio.Event() for job in jobs}
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
+        self._on_recovered: list[Recovered] = []
+
+    def on_recovered(self, listener: Recovered) -> None:
+        """Be told each run of a job that recovers and found something to do."""
+        self._on_recovered.append(listener)
 
     def start(self) -> None:
         self._tasks = [asyncio.create_task(self._keep_running(job)) for job in self._jobs]
@@ -124,6 +132,8 @@ class JobLoop(Generic[C]):
             metrics.RECOVERED.labels(job.name, what).inc(count)
         if any(counts.values()):
             log.info("job done", job=job.name, **counts)
+            for listener in self._on_recovered if job.recovers else ():
+                listener(job.name, counts)
         return counts
 
     async def _keep_running(self, job: Job[C]) -> None:

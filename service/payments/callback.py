@@ -14,7 +14,7 @@ from aiohttp import hdrs, web
 
 from service.config import Config
 from service.errors import DeadlineExceeded, Invalid, TooLarge, TransactionConflict, Unavailable, Upstream, UserMissing
-from service.feature import Event, HttpRoute, Rooms, tell
+from service.feature import NOBODY, Event, HttpRoute, Rooms, tell
 from service.http import LOG_FIELDS, refusal
 from service.kernel.clock import Clock
 from service.kernel.coalesce import Coalesced
@@ -70,13 +70,13 @@ async def take_in(rooms: Rooms, provider: Provider, report: Report) -> Outcome:
             return known
         report = await _confirmed(rooms, provider, report)
     if is_plain(report.event):
-        return _after(rooms, await rooms.of(Till).settle(rooms, report))
+        return _after(rooms, report, await rooms.of(Till).settle(rooms, report))
     return await settled(rooms, report)
 
 
 async def settled(rooms: Rooms, report: Report) -> Outcome:
     """What became of it, by the door that everything takes. Raises Unavailable, TransactionConflict."""
-    return _after(rooms, await _tried(rooms, report))
+    return _after(rooms, report, await _tried(rooms, report))
 
 
 class Till:
@@ -120,12 +120,16 @@ async def _settled_together(told: Sequence[Told]) -> dict[Told, Outcome | Except
     return dict(zip(told, outcomes, strict=True))
 
 
-def _after(rooms: Rooms, outcome: Outcome) -> Outcome:
-    if not outcome.repeated:
-        for job in AFTER_SETTLING:
-            rooms.of(JobLoop).poke(job)
+def _after(rooms: Rooms, report: Report, outcome: Outcome) -> Outcome:
+    if outcome.repeated:
+        return outcome
+    for job in AFTER_SETTLING:
+        rooms.of(JobLoop).poke(job)
+    told = {"payment_id": outcome.payment_id, "provider": report.event.provider}
     if outcome.paid_by is not None:
-        tell(rooms, Event("payment_settled", outcome.paid_by, {"payment_id": outcome.payment_id}))
+        tell(rooms, Event("payment_settled", outcome.paid_by, {**told, "credit_rub": outcome.credit_rub}))
+    if outcome.status == "review":
+        tell(rooms, Event("payment_review", NOBODY, {**told, "reason": outcome.reason}))
     return outcome
 
 

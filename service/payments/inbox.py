@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Literal, cast
 from uuid import UUID
 
@@ -41,13 +42,17 @@ class Stored(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of an event, and why; `repeated`: it had been settled before. `paid_by`: who paid by it just now."""
+    """What became of an event, and why; `repeated`: it had been settled before.
+
+    paid_by, credit_rub: who paid by it just now, and what his balance got.
+    """
 
     status: EventStatus
     reason: str = ""
     payment_id: UUID | None = None
     repeated: bool = False
     paid_by: int | None = None
+    credit_rub: Decimal | None = None
 
     def log_fields(self) -> dict[str, object]:
         return {"result": "repeated" if self.repeated else self.status, "reason": self.reason}

@@ -104,7 +104,7 @@ class SettlementInTables(Settlement):
             metrics.PAYMENT_EVENTS.labels(report.event.provider, report.event.change, "applied").inc()
         payment_of = dict(pairs)
         payments = [payment_of[report] for report in reports]
-        return [Outcome("applied", "", payment.payment_id, paid_by=payment.user_id) for payment in payments]
+        return [_paid(payment) for payment in payments]
 
     async def _apply(self, case: _Case, event: PaymentEvent) -> Outcome:
         if event.change == "nothing":
@@ -121,8 +121,7 @@ class SettlementInTables(Settlement):
             )
         step = await _pay(case, event, payment)
         if isinstance(step, Move):
-            paid_by = payment.user_id if step.status == "succeeded" else None
-            return Outcome("applied", "", payment.payment_id, paid_by=paid_by)
+            return _paid(payment) if step.status == "succeeded" else Outcome("applied", "", payment.payment_id)
         if step.status == "review":
             await _hold_for_review(case.conn, payment_id=payment.payment_id)
         return await case.refuse(step, payment)
@@ -183,6 +182,10 @@ def _topup(event: PaymentEvent, payment: Payment) -> Posting:
         reason=f"{payment.provider}: {payment.money}",
         payment_id=payment.payment_id,
     )
+
+
+def _paid(payment: Payment) -> Outcome:
+    return Outcome("applied", "", payment.payment_id, paid_by=payment.user_id, credit_rub=payment.credit_rub)
 
 
 def is_plain(event: PaymentEvent) -> bool:

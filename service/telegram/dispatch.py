@@ -16,7 +16,7 @@ from typing import NamedTuple
 from prometheus_client import Counter
 
 from service import errors
-from service.feature import Off
+from service.feature import NOBODY, Event, Off, tell
 from service.kernel import metrics
 from service.kernel.budget import Budget
 from service.kernel.clock import Clock
@@ -204,6 +204,7 @@ class Dispatcher:
         log.exception("update failed", error, update_id=update.update_id, route=route.name)
         failures = self._failures()
         if await self._record(failures, update.update_id, body, error) and (failures.durable or not money):
+            self._tell_parked(update.update_id, update.kind, error, sender.id)
             return Answer(b"", update.kind, route.name, "parked")
         raise errors.ServiceError from error
 
@@ -214,6 +215,7 @@ class Dispatcher:
         if money and not failures.durable:
             raise errors.Unavailable
         await self._record(failures, update_id, body, error, park_after=1)
+        self._tell_parked(update_id, "unknown", error)
         return Answer(b"", "unknown", "", "parked")
 
     async def _record(self, failures: Failures, update_id: int, body: bytes, error: Exception, **how: int) -> bool:
@@ -227,6 +229,10 @@ class Dispatcher:
         except errors.SchemaDrift:
             await self.switchboard.refresh()  # the next try is counted in memory
             raise
+
+    def _tell_parked(self, update_id: int, kind: str, error: Exception, user_id: int = NOBODY) -> None:
+        told = {"update_id": update_id, "kind": kind, "error": type(error).__name__}
+        tell(self.switchboard.mounted.rooms, Event("update_parked", user_id, told))
 
     def _failures(self) -> Failures:
         return self.switchboard.mounted.rooms.of(Failures)

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from service.errors import ServiceError, Unavailable, Upstream
-from service.feature import Rooms
+from service.feature import NOBODY, Event, Rooms, tell
 from service.kernel.clock import Clock
 from service.kernel.database import Database
 from service.kernel.jobs import Counts
@@ -99,4 +99,5 @@ async def _left(rooms: Rooms, event: Waiting, result: str, reason: str) -> str:
     if not shelved:  # it was applied by somebody else meanwhile
         return result
     log.error("payment to review", event_id=event.id, payment_id=None, reason=event.reason or reason)
+    tell(rooms, Event("payment_review", NOBODY, {"provider": event.provider, "reason": event.reason or reason}))
     return "review"
