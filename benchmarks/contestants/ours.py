@@ -111,6 +111,7 @@ class Ours:
 
     @asynccontextmanager
     async def producer(self) -> AsyncIterator[Enqueue]:
+        log.configure(self._config.log_level, self._config.log_format)
         clock = Clock()
         database = Database(self._config.database, clock)
         bell = Bell.opened(Rooms({Clock: clock, Database: database}))
