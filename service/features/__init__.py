@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from service import payments, users
 from service.feature import Feature
-from service.features import broadcasts, diagnostics, generation, operators, projects, referrals
-from service.ops import writing
+from service.features import diagnostics, generation, operators, projects, referrals, tail
 from service.telegram import inbox
 
 FEATURES: tuple[Feature, ...] = (
@@ -17,7 +16,6 @@ FEATURES: tuple[Feature, ...] = (
     diagnostics.FEATURE,
     *projects.FEATURES,
     *referrals.FEATURES,
-    writing.FEATURE,
-    broadcasts.FEATURE,
+    tail.FEATURE,
     operators.FEATURE,
 )
