@@ -72,8 +72,9 @@ async def by_sql(folder: Path, statement: str) -> None:
 
 
 async def off(process: Process) -> list[str]:
+    """What is off for something that is missing, and not because no setting asks for it."""
     features = (await process.get("/health"))[1]["features"]
-    return [name for name, feature in features.items() if feature["state"] == "off"]
+    return [name for name, feature in features.items() if feature["missing"]]
 
 
 async def says(page: Page, text: str) -> None:
