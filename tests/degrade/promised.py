@@ -107,6 +107,18 @@ PAID = Row(paid=False, off=names("paid_generation"), rests=names("prolong_reserv
 REWARDS = Row(off=names("referral_rewards"), rests=names("reward_referrers, catch_up_rewards, tell_referrers"))
 SAVING = Row(off=names("project_saving"), says=names("save:"))
 
+LOG = Row(off=names("admin_log"), closed=names("GET /admin/log"))
+BROADCASTS = Row(
+    off=names("broadcasts"),
+    closed=names(
+        """
+        GET /admin/broadcasts, POST /admin/broadcasts, GET /admin/broadcasts/{broadcast_id}
+        POST /admin/broadcasts/{broadcast_id}/cancel, POST /admin/broadcasts/{broadcast_id}/resume
+        """
+    ),
+    rests=names("send_broadcasts, give_up_broadcasts"),
+)
+
 ORDERS = together([MONEY, RECOVERY, RECORDS, WRITES])
 WALLET = together([ORDERS, PAID, REWARDS, BOOKING])
 QUEUE = together(
@@ -137,14 +149,14 @@ PROJECTS = together(
 )
 
 PROMISED: dict[str, Row] = {
-    "users": USERS,
+    "users": together([USERS, BROADCASTS]),
     # Duplicates are known from memory; poison is only logged.
     "processed_updates": Row(off=names("processed_updates"), rests=names("prune_processed_updates")),
     "failed_updates": Row(off=names("failed_updates"), rests=names("prune_failed_updates")),
     "balances": WALLET,
     "payment_reservations": WALLET,
     "payment_effects": WALLET,
-    "payments": together([ORDERS, PAID, REWARDS]),
+    "payments": together([ORDERS, PAID, REWARDS, BROADCASTS]),
     # What is paid for with a balance needs neither.
     "payment_references": ORDERS,
     "payment_refunds": ORDERS,
@@ -169,7 +181,11 @@ PROMISED: dict[str, Row] = {
     ),
     # Money works, and the difference is booked on return.
     "payment_transactions": together([RECORDS, BOOKING, Row(off=names("payment_transactions"))]),
-    "idempotency_keys": WRITES,
+    "idempotency_keys": together([WRITES, BROADCASTS]),
+    # Nobody changes anything without saying so.
+    "admin_log": together([LOG, BROADCASTS]),
+    "broadcasts": BROADCASTS,
+    "broadcast_recipients": BROADCASTS,
     # Free models run in the process; there is nothing to call off, to repeat or to save.
     "generation_jobs": together([QUEUE, SAVING]),
     "instances": QUEUE,
@@ -178,6 +194,9 @@ PROMISED: dict[str, Row] = {
         says=names("/stats, /failures"),
         closed=names("GET /admin/failures, GET /admin/users/{user_id}/stats"),
         rests=names("write_generation_events, prune_generation_events"),
+    ),
+    "tail_events": Row(
+        off=names("tail"), closed=names("GET /admin/tail"), rests=names("write_tail_events, prune_tail_events")
     ),
     "projects": PROJECTS,
     "project_history": PROJECTS,
