@@ -31,8 +31,8 @@ format: $(VENV)/ready  ## let ruff lay out the Python
 bench: $(VENV)/ready  ## measure beside yardsticks that run next to it; a quarter of an hour
 	$(BIN)/python -m benchmarks
 
-chaos: $(VENV)/ready  ## the long forms of the tests under fire; twenty minutes
-	CHAOS=long $(BIN)/python -m pytest -n 0 tests/chaos tests/payments/test_machine.py tests/payments/test_refunds.py
+chaos: $(VENV)/ready  ## the long forms of the tests under fire; half an hour
+	CHAOS=long $(BIN)/python -m pytest -n 0 tests/chaos tests/e2e/test_workers.py tests/payments/test_machine.py tests/payments/test_refunds.py
 
 migration: $(VENV)/ready  ## make migration NAME=what: the files of the next one
 	@$(BIN)/python -m service migrate new $(NAME)

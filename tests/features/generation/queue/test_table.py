@@ -101,7 +101,7 @@ async def test_a_claim_is_counted_and_has_a_deadline(workshop: Workshop, raw: An
 async def test_many_claim_at_once_and_nobody_the_same(workshop: Workshop, raw: Any) -> None:
     user_ids = range(1, 201)
     await people(raw, *user_ids)
-    await asyncio.gather(*(workshop.place(order(user_id=one)) for one in user_ids))
+    await workshop.place_all([order(user_id=one) for one in user_ids])
 
     async def work() -> list[Claim]:
         mine: list[Claim] = []
@@ -238,7 +238,7 @@ async def test_who_beats_keeps_what_he_has(workshop: Workshop, clock: Noon) -> N
 
 async def test_rescued_once_whoever_rescues(workshop: Workshop, raw: Any) -> None:
     await people(raw, *range(1, 41))
-    await asyncio.gather(*(workshop.place(order(user_id=one)) for one in range(1, 41)))
+    await workshop.place_all([order(user_id=one) for one in range(1, 41)])
     await workshop.claim()
     done = await asyncio.gather(*(rescue(workshop, batch=15) for _ in range(6)))
     done += [await rescue(workshop)]

@@ -412,12 +412,12 @@ async def test_several_workers_and_many_people(workshop: Workshop, another: Anot
     shops = [workshop, await another(), await another()]
     wanted = [order(f"{user_id}-{n}", user_id=user_id, what=PAID) for user_id in user_ids for n in range(3)]
     async with shops[0].working(hands=10), shops[1].working(hands=10), shops[2].working(hands=10):
-        await asyncio.gather(*(shops[n % 3].place(one) for n, one in enumerate(wanted)))
+        await asyncio.gather(*(shop.place_all(wanted[n::3]) for n, shop in enumerate(shops)))
 
         async def all_done() -> bool:
             return await statuses(raw) == {"success": 180}
 
-        await until(all_done, 30)
+        await until(all_done, 60)
     texts = [text for shop in shops for text in shop.ears.texts]
     assert sorted(texts) == sorted(f"made {one.prompt}" for one in wanted)
     assert len([one for shop in shops for one in shop.maker.started]) == 180

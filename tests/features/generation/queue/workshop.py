@@ -173,6 +173,11 @@ class Workshop:
             act()
         return placed
 
+    async def place_all(self, wanted: Sequence[Order]) -> None:
+        """A few at a time: a pool has ten connections."""
+        for at in range(0, len(wanted), 10):
+            await asyncio.gather(*(self.place(one) for one in wanted[at : at + 10]))
+
     async def cancel(self, job_id: UUID, user_id: int = PAYER.user_id) -> Cancelled | None:
         async with self.rooms.of(Database).transaction() as conn:
             ctx = Context(self.rooms, "en", user_id, user_id, conn=conn)
