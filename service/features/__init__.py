@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from service import payments, users
 from service.feature import Feature
-from service.features import diagnostics, generation, operators, projects, referrals, tail
+from service.features import broadcasts, diagnostics, generation, operators, projects, referrals, tail
+from service.ops import writing
 from service.telegram import inbox
 
 FEATURES: tuple[Feature, ...] = (
@@ -17,5 +18,7 @@ FEATURES: tuple[Feature, ...] = (
     *projects.FEATURES,
     *referrals.FEATURES,
     tail.FEATURE,
+    writing.FEATURE,
+    broadcasts.FEATURE,
     operators.FEATURE,
 )

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from service.feature import Feature, HttpRoute, Need
-from service.payments.operators import idempotency, routes
+from service.ops.writing import idempotency
+from service.payments.operators import routes
 from service.text import Text
 
 OF_PAYMENTS: tuple[HttpRoute, ...] = routes.OF_PAYMENTS

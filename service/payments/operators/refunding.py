@@ -17,10 +17,10 @@ from service.feature import Rooms
 from service.kernel.clock import Clock
 from service.kernel.database import Connection, Database
 from service.kernel.log import Log
+from service.ops.writing.idempotency import LOCKED_FOR, IdempotencyMismatch
 from service.payments import callback, orders, refunds, reservations
 from service.payments.event import Money, Payment, Refund, RefundStatus, roubles_of
 from service.payments.inbox import SQL as PAYMENTS
-from service.payments.operators.idempotency import LOCKED_FOR, IdempotencyMismatch
 from service.payments.providers import Providers, strict
 from service.payments.providers.api import Refused
 from service.payments.reservations import Hold

@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 
 from service.errors import Invalid, NotFound
-from service.payments.operators.idempotency import Write
+from service.ops.writing.idempotency import Write
 from service.payments.providers import strict
 
 # All of it: 1 to 255 printable characters of ASCII.

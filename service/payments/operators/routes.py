@@ -19,8 +19,9 @@ from service.feature import HttpRoute, Rooms
 from service.kernel.clock import Clock
 from service.kernel.database import Connection, Database
 from service.kernel.jobs import JobLoop
-from service.payments.operators import adjusting, idempotency, records, refunding, requests, review
-from service.payments.operators.idempotency import Answer
+from service.ops.writing import idempotency
+from service.ops.writing.idempotency import Answer
+from service.payments.operators import adjusting, records, refunding, requests, review
 from service.payments.operators.refunding import Pursued
 
 KEY_HEADER = "Idempotency-Key"

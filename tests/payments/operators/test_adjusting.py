@@ -11,8 +11,8 @@ import pytest
 
 from service.kernel.clock import Clock
 from service.kernel.database import Database
-from service.payments.operators import idempotency
-from service.payments.operators.idempotency import Answer, Write
+from service.ops.writing import idempotency
+from service.ops.writing.idempotency import Answer, Write
 from tests.cast import FRIEND, PAYER, STRANGER
 from tests.payments.money import Noon, balance_of, entries_of, rooms_for
 from tests.payments.operators.desk import Desk, code
