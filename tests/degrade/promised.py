@@ -210,7 +210,4 @@ PROMISED: dict[str, Row] = {
             ),
         ]
     ),
-    "tail_events": Row(
-        off=names("tail"), closed=names("GET /admin/tail"), rests=names("write_tail_events, prune_tail_events")
-    ),
 }
