@@ -19,8 +19,8 @@ HEADS = {
     ),
     "work": (
         "| what was done | jobs | lost | double | recovery | longest request | a second before | meanwhile | after "
-        "| told again |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| told again | given up |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ),
 }
 

@@ -114,10 +114,20 @@ async def test_work_under_fire(
         await works.close(raw)
         lost, double = await works.differences(raw, may_lose_workers=fault is chaos.kill_processes)
         assert (lost, double) == (0, 0)
+        given_up = await works.given_up(raw)
         await works.stands(raw, may_lose_workers=fault is chaos.kill_processes)
     assert works.longest_s < LONGEST_REQUEST_S
     assert not LONG or after >= AS_BEFORE * before
     rates = (f"{before:.1f}", f"{during:.1f}", f"{after:.1f}")
-    figures = (works.ordered, lost, double, f"{recovery:.1f} s", f"{works.longest_s:.2f} s", *rates, works.told_again)
+    figures = (
+        works.ordered,
+        lost,
+        double,
+        f"{recovery:.1f} s",
+        f"{works.longest_s:.2f} s",
+        *rates,
+        works.told_again,
+        given_up,
+    )
     columns = (fault.__name__.replace("_", " "), *figures)
     record_property("work", f"| {' | '.join(map(str, columns))} |")

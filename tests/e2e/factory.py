@@ -132,7 +132,8 @@ class Factory:
         database = Database(DatabaseSettings(self.url))
         await database.start()
         rooms = rooms_for(database, Clock())
-        await asyncio.gather(*(credit(rooms, RICH, user_id=person(number).user_id) for number in numbers))
+        for some in (numbers[at : at + 10] for at in range(0, len(numbers), 10)):
+            await asyncio.gather(*(credit(rooms, RICH, user_id=person(number).user_id) for number in some))
         await database.stop()
 
     async def done(self, raw: Any, within: float) -> float:
@@ -189,6 +190,10 @@ class Factory:
     def told_again(self) -> int:
         """Results that somebody was told of more than once."""
         return sum(count > 1 for count in self.telegram.made.values())
+
+    async def given_up(self, raw: Any) -> int:
+        """Jobs that three deaths have ended, with the money given back."""
+        return int(await raw.fetchval("SELECT count(*) FROM generation_jobs WHERE error_code = 'worker_lost'"))
 
     async def stands(self, raw: Any, **how: bool) -> None:
         """Everything was done once, and the books agree."""

@@ -99,7 +99,7 @@ async def test_in_the_middle(works: Factory, raw: Any, fault: Fault) -> None:
 
 
 @pytest.mark.skipif(not LONG, reason="CHAOS=long")
-async def test_everything_at_random(works: Factory, raw: Any) -> None:
+async def test_everything_at_random(works: Factory, raw: Any, record_property: Callable[[str, object], None]) -> None:
     await asyncio.gather(works.serve(), works.work(), works.work(), works.rich(range(MANY)))
     ordering = asyncio.create_task(order_all(works, MANY, (50, 1_000)))
     while not ordering.done() or await raw.fetchval("SELECT count(*) FROM generation_jobs WHERE finished_at IS NULL"):
@@ -111,3 +111,6 @@ async def test_everything_at_random(works: Factory, raw: Any) -> None:
     await works.done(raw, 10 * DONE_WITHIN_S)
     await works.close(raw)
     await works.stands(raw, may_lose_workers=True)
+    figures = (works.ordered, 0, 0, "", f"{works.longest_s:.2f} s", "", "", "", works.told_again)
+    columns = ("workers, everything at random", *figures, await works.given_up(raw))
+    record_property("work", f"| {' | '.join(map(str, columns))} |")
