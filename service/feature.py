@@ -17,8 +17,10 @@ from service.text import Text
 
 if TYPE_CHECKING:
     from aiohttp import web
+    from prometheus_client import Gauge
 
     from service.config import Config
+    from service.kernel.database import Connection
     from service.kernel.jobs import Job
     from service.telegram.router import Router
 
@@ -129,6 +131,21 @@ def tell(rooms: Rooms, event: Event) -> None:
             log.exception("an event was not heard", event=event.name)
 
 
+Sample = tuple["Gauge", tuple[str, ...], float]
+"""A gauge, its labels (words that the code writes), and its value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """Figures that stand in rows, looked up when somebody asks for metrics, now and then and within a bound of time.
+
+    Of these gauges, all that `look` does not tell is unknown; so is everything while the feature is off.
+    """
+
+    gauges: tuple[Gauge, ...]
+    look: Callable[[Rooms, Connection], Awaitable[Iterable[Sample]]]
+
+
 Runs = Callable[[Callable[[], Rooms]], AbstractAsyncContextManager[None]]
 """What lives as long as the process: entered when recovery is done, left before the pool is closed."""
 
@@ -146,6 +163,7 @@ class Feature:
     jobs: tuple[Job[Rooms], ...] = ()
     offers: tuple[Offer, ...] = ()
     hears: Mapping[str, Hear] = field(default_factory=dict)
+    gauges: tuple[Gauges, ...] = ()
     runs: tuple[Runs, ...] = ()
     requires: Callable[[Config], str | None] | None = None
     essential: bool = False

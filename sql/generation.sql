@@ -321,3 +321,30 @@ FROM generation_jobs
 WHERE status IN ('queued', 'waiting', 'running') AND (created_at, job_id) < ($1, $2)
 ORDER BY created_at DESC, job_id DESC
 LIMIT $4;
+
+-- name: measure_jobs(now, most) :many
+-- Work under way by state, so many of each at most; and in seconds how late the oldest is, or how long it has run.
+WITH open AS (
+    (SELECT 'queued' AS state, place AS since FROM generation_jobs
+    WHERE status = 'queued' AND at_once IS NULL ORDER BY place LIMIT $2)
+    UNION ALL
+    (SELECT 'queued', place FROM generation_jobs
+    WHERE status = 'queued' AND at_once IS NOT NULL ORDER BY model_id, place LIMIT $2)
+    UNION ALL
+    (SELECT 'waiting', due_at FROM generation_jobs WHERE status = 'waiting' ORDER BY due_at LIMIT $2)
+    UNION ALL
+    (SELECT 'running', started_at FROM generation_jobs WHERE status = 'running' LIMIT $2)
+)
+
+SELECT
+    open.state, count(*) AS jobs,
+    coalesce(greatest(extract(EPOCH FROM $1::timestamptz - min(open.since)), 0), 0)::float8 AS oldest_s
+FROM open
+GROUP BY open.state;
+
+-- name: measure_instances(now, alive_since) :one
+-- How many processes are alive, and how many seconds ago any was last heard of; NULL where none ever was.
+SELECT
+    count(*) FILTER (WHERE beat_at >= $2::timestamptz) AS alive,
+    greatest(extract(EPOCH FROM $1::timestamptz - max(beat_at)), 0)::float8 AS beat_age_s
+FROM instances;

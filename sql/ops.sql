@@ -131,3 +131,15 @@ selected AS (
 )
 
 SELECT string_agg(query, ' UNION ALL ' ORDER BY relname) FROM selected;
+
+-- name: oldest_transaction_s() :value
+-- For how many seconds the oldest transaction in this database has been open, but for this one.
+SELECT coalesce(extract(EPOCH FROM max(clock_timestamp() - xact_start)), 0)::float8 AS oldest_s
+FROM pg_catalog.pg_stat_activity
+WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid();
+
+-- name: count_dead_rows(relations) :many
+-- Of the named tables, the rows that vacuum has still to clear away.
+SELECT wanted.name AS relation, statistics.n_dead_tup AS dead_rows
+FROM unnest($1::text[]) AS wanted (name)
+INNER JOIN pg_catalog.pg_stat_user_tables AS statistics ON statistics.relid = to_regclass(quote_ident(wanted.name));

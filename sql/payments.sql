@@ -380,3 +380,16 @@ FROM payments
 WHERE user_id = $1
 ORDER BY created_at DESC
 LIMIT $2;
+
+-- name: measure_inbox(now, most) :many
+-- What is not applied by status, the oldest so many of it, and for how many seconds the oldest has waited.
+SELECT
+    open.status, count(*) AS events,
+    greatest(extract(EPOCH FROM $1::timestamptz - min(open.received_at)), 0)::float8 AS oldest_s
+FROM (
+    SELECT status, received_at FROM payment_events
+    WHERE status IN ('waiting', 'review')
+    ORDER BY received_at, id
+    LIMIT $2
+) AS open
+GROUP BY open.status;

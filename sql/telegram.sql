@@ -82,3 +82,15 @@ WHERE ctid = any(ARRAY(
     LIMIT $2
     FOR UPDATE SKIP LOCKED
 ));
+
+-- name: measure_parked(bot_id, now, most) :one
+-- How many wait for an operator, counted up to so many, and for how many seconds the oldest has.
+SELECT
+    count(*) AS updates,
+    coalesce(greatest(extract(EPOCH FROM $2::timestamptz - min(parked.parked_at)), 0), 0)::float8 AS oldest_s
+FROM (
+    SELECT parked_at FROM failed_updates
+    WHERE bot_id = $1 AND parked_at IS NOT NULL AND replayed_at IS NULL
+    ORDER BY parked_at
+    LIMIT $3
+) AS parked;

@@ -50,15 +50,39 @@ DB_POOL_WAIT = _histogram("db_pool_wait_seconds", "Waiting for a connection.", F
 DB_QUERY_SECONDS = _histogram("db_query_duration_seconds", "Named queries.", FAST, "query")
 # sqlstate_class is the first two characters ("23"), or "client" for what the server never said.
 DB_ERRORS = _counter("db_errors_total", "Errors of the database.", "sqlstate_class")
+# Callers that have no connection yet, and those that left without one.
+DB_POOL_WAITING = _gauge("db_pool_waiting", "Callers waiting for a connection.")
+DB_POOL_TIMEOUTS = _counter("db_pool_timeouts_total", "Callers that got no connection in time.")
+DB_OLDEST_TRANSACTION = _gauge("db_oldest_transaction_seconds", "The oldest transaction in this database.")
+DB_DEAD_ROWS = _gauge("db_dead_rows", "Rows that vacuum has still to clear away.", "table")
+MIGRATIONS_PENDING = _gauge("migrations_pending", "Migrations of this release that are not applied.")
 DB_REACHABLE = _gauge("db_reachable", "1 while the database answers.")
 FEATURE_ENABLED = _gauge("feature_enabled", "1 while the feature is on.", "feature")
+FEATURE_DEGRADED = _gauge("feature_degraded", "1 while the feature is off and should be on.", "feature")
 
 # result is handled, away, apology, repeated, ignored, flood, refused, parked or failed.
 UPDATES = _counter("updates_total", "Updates that came in.", "kind", "result")
 UPDATES_POISON = _counter("updates_poison_total", "Updates set aside after failing repeatedly.")
 
+UPDATES_PARKED = _gauge("updates_parked", "Updates that wait for an operator.")
+UPDATES_PARKED_OLDEST = _gauge("updates_parked_oldest_seconds", "How long the oldest of them has waited.")
+
 # change is what the event said of the money; status is waiting, applied, ignored, review or closed.
 PAYMENT_EVENTS = _counter("payment_events_total", "What processors said.", "provider", "change", "status")
+
+# status is waiting or review.
+PAYMENT_INBOX = _gauge("payment_inbox", "What processors said and was not applied.", "status")
+PAYMENT_INBOX_OLDEST = _gauge("payment_inbox_oldest_seconds", "How long the oldest of them has waited.", "status")
+
+# state is queued, waiting or running; model is one of the catalogue's, or gone; result is how it ended.
+JOBS = _gauge("jobs", "Work under way.", "state")
+JOBS_OLDEST = _gauge("jobs_oldest_seconds", "How late the oldest of it is, or how long it has run.", "state")
+GENERATION_WAIT = _histogram("generation_wait_seconds", "From a place in the queue to the first try.", LONG)
+GENERATION_SECONDS = _histogram("generation_duration_seconds", "From the first try to the end.", LONG, "model")
+GENERATIONS = _counter("generations_total", "Work that ended.", "model", "result")
+STALE_FINISHES = _counter("stale_finishes_total", "Ends that came from a worker whose claim was not his any more.")
+INSTANCES = _gauge("instances", "Processes that work and are alive.")
+INSTANCE_BEAT_AGE = _gauge("instance_beat_age_seconds", "Since any of them was last heard of.")
 
 # result is ok, retryable or permanent.
 TELEGRAM_CALLS = _counter("telegram_calls_total", "Calls to the Bot API.", "method", "result")

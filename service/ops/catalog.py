@@ -82,6 +82,13 @@ class SlowStatement(msgspec.Struct, frozen=True):
     rows: int
 
 
+class DeadRows(msgspec.Struct, frozen=True):
+    """Rows of one table that vacuum has still to clear away."""
+
+    relation: str
+    dead_rows: int
+
+
 class PersonRows(msgspec.Struct, frozen=True):
     """All rows of one table that are about a person, as a JSON array."""
 
@@ -92,6 +99,8 @@ class PersonRows(msgspec.Struct, frozen=True):
 list_foreign_keys = SQL.many("list_foreign_keys", ForeignKey)
 list_indexes = SQL.many("list_indexes", Index)
 list_table_sizes = SQL.many("list_table_sizes", TableSize)
+count_dead_rows = SQL.many("count_dead_rows", DeadRows)
+oldest_transaction_s = SQL.value("oldest_transaction_s", float)
 count_connections = SQL.many("count_connections", ConnectionCount)
 list_slow_statements = SQL.composed("compose_slow_statements", SlowStatement)
 export_person = SQL.composed("compose_person_export", PersonRows)

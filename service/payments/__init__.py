@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from service.config import Config
 from service.feature import Feature, HttpRoute, Menu, Offer, owns
-from service.payments import callback, ledger, operators, recovery, wallet
+from service.payments import callback, inbox, ledger, operators, recovery, wallet
 from service.payments.bot import balance, checkout, notices, support, texts, topup
 from service.payments.bot import callback as back
 from service.payments.callback import Till
@@ -110,6 +110,7 @@ RECOVERY = Feature(
     needs={**PAYMENTS.needs, "payment_events": INBOX},
     jobs=recovery.JOBS,
     offers=(recovery.OFFER,),
+    gauges=(inbox.GAUGES,),
 )
 
 

@@ -14,7 +14,9 @@ from uuid import UUID
 import msgspec
 
 from service.errors import UserMissing
-from service.kernel import queries
+from service.feature import Gauges, Rooms, Sample
+from service.kernel import metrics, queries
+from service.kernel.clock import Clock
 from service.kernel.database import Connection
 from service.payments.event import Report
 
@@ -22,6 +24,9 @@ EventStatus = Literal["waiting", "applied", "ignored", "review", "closed"]
 
 # Until the first try of recovery; a poke makes it sooner.
 FIRST_TRY_AFTER = timedelta(seconds=10)
+
+# Events are counted up to so many: nobody needs to know how many more there are.
+MEASURED_MAX = 10_000
 
 SQL = queries.room("payments", violations={"payments_user_known": UserMissing})
 
@@ -58,6 +63,15 @@ class Outcome(msgspec.Struct, frozen=True):
         return {"result": "repeated" if self.repeated else self.status, "reason": self.reason}
 
 
+class Open(msgspec.Struct, frozen=True):
+    """What is not applied of one status, counted up to a bound, and the oldest of it in seconds."""
+
+    status: str
+    events: int
+    oldest_s: float
+
+
+_measure_inbox = SQL.many("measure_inbox", Open)
 _store_event = SQL.one("store_event", Stored)
 _store_each = SQL.each("store_event")
 _finish_event = SQL.exec("finish_event")
@@ -104,3 +118,20 @@ async def finish(conn: Connection, event_id: int, outcome: Outcome, now: datetim
         now=now,
         due_at=now + FIRST_TRY_AFTER,
     )
+
+
+async def measure(rooms: Rooms, conn: Connection) -> list[Sample]:
+    """For Gauges."""
+    found = {one.status: one for one in await _measure_inbox(conn, now=rooms.of(Clock).now(), most=MEASURED_MAX)}
+    return [
+        sample
+        for status in ("waiting", "review")
+        for one in (found.get(status, Open(status, 0, 0.0)),)
+        for sample in (
+            (metrics.PAYMENT_INBOX, (status,), one.events),
+            (metrics.PAYMENT_INBOX_OLDEST, (status,), one.oldest_s),
+        )
+    ]
+
+
+GAUGES = Gauges((metrics.PAYMENT_INBOX, metrics.PAYMENT_INBOX_OLDEST), measure)

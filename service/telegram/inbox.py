@@ -13,7 +13,7 @@ from cachetools import LRUCache
 
 from service.config import Config
 from service.errors import NotFound
-from service.feature import Feature, Offer, Rooms, owns
+from service.feature import Feature, Gauges, Offer, Rooms, Sample, owns
 from service.kernel import metrics, queries
 from service.kernel.clock import Clock
 from service.kernel.database import Connection, Database
@@ -61,6 +61,16 @@ class FailedUpdate(msgspec.Struct, frozen=True):
 
 _get_failed = SQL.one("get_failed", FailedUpdate)
 _list_failed = SQL.many("list_failed", FailedUpdate)
+
+
+class Parked(msgspec.Struct, frozen=True):
+    """How many wait for an operator, counted up to a bound, and the oldest of them in seconds."""
+
+    updates: int
+    oldest_s: float
+
+
+_measure_parked = SQL.one("measure_parked", Parked)
 
 
 class Claims:
@@ -165,6 +175,12 @@ async def prune_failures(rooms: Rooms) -> Counts:
         return {"pruned": await _prune_failures(conn, before=before, batch=PRUNE_BATCH)}
 
 
+async def measure_parked(rooms: Rooms, conn: Connection) -> list[Sample]:
+    parked = await _measure_parked(conn, bot_id=rooms.of(Config).bot_id, now=rooms.of(Clock).now(), most=COUNTED_MAX)
+    assert parked is not None, "a count has a row"
+    return [(metrics.UPDATES_PARKED, (), parked.updates), (metrics.UPDATES_PARKED_OLDEST, (), parked.oldest_s)]
+
+
 PROCESSED = Feature(
     name="processed_updates",
     title=Text(en="Memory of processed updates", ru="Память об обработанных обновлениях"),
@@ -189,4 +205,5 @@ FAILED = Feature(
         ),
     ),
     jobs=(Job("prune_failed_updates", PRUNE_EVERY_S, prune_failures),),
+    gauges=(Gauges((metrics.UPDATES_PARKED, metrics.UPDATES_PARKED_OLDEST), measure_parked),),
 )

@@ -14,7 +14,7 @@ def test_no_label_can_grow_without_bound() -> None:
     labels = {label for metric in vars(metrics).values() for label in getattr(metric, "_labelnames", ())}
     assert labels == {
         "route", "method", "status", "state", "query", "sqlstate_class", "feature", "kind", "result", "job",
-        "provider", "change", "operation", "outcome", "what",
+        "provider", "change", "operation", "outcome", "what", "model", "table",
     }  # fmt: skip
 
 

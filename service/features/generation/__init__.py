@@ -6,11 +6,12 @@ and `paid_generation` (the queue and money).
 
 from service.feature import Feature, Menu, Offer, owns, reads
 from service.features.generation import callback, delivery, operators, providers
+from service.features.generation.attempt import EVENT
 from service.features.generation.billing import Billing, BillingByBalance
 from service.features.generation.bot import generate, job, models, texts
 from service.features.generation.in_process import InProcess
 from service.features.generation.providers.provider import Providers
-from service.features.generation.queue import tending, worker
+from service.features.generation.queue import figures, tending, worker
 from service.features.generation.queue.bell import Bell
 from service.features.generation.queue.door import Queue, QueueInTable
 from service.features.generation.queue.ending import Endings
@@ -66,6 +67,7 @@ GENERATION = Feature(
         Offer(Bell, Bell.opened, Bell.opened),
         Offer(Endings, Endings.opened, Endings.opened),
     ),
+    hears={EVENT: figures.hear},
     runs=(worker.at_work,),
 )
 JOBS = Feature(
@@ -76,6 +78,7 @@ JOBS = Feature(
     routes=(callback.ROUTE, operators.ROUTE),
     jobs=(tending.RESCUE, delivery.JOB, tending.PRUNE),
     offers=(Offer(Queue, lambda _: QueueInTable(), lambda _: Queue()),),
+    gauges=(figures.GAUGES,),
 )
 # Whoever has too little must be able to top up, so paid work needs the payments as well.
 PAID = Feature(

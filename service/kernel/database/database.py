@@ -59,6 +59,7 @@ class DatabaseStatus:
     connections: int
     idle: int
     maximum: int
+    waiting: int = 0
 
 
 class Database:
@@ -69,6 +70,7 @@ class Database:
         self._connector = Connector(settings)
         self._pool: Any = None
         self._left_at = -math.inf
+        self._waiting = 0  # callers without a connection
         self._on_up: list[Callable[[], None]] = []
         self._background: set[asyncio.Task[None]] = set()
         self._prober = Prober(
@@ -112,7 +114,13 @@ class Database:
     def status(self) -> DatabaseStatus:
         prober, pool = self._prober, self._pool
         return DatabaseStatus(
-            prober.reachable, prober.reason, prober.since, pool.get_size(), pool.get_idle_size(), pool.get_max_size()
+            prober.reachable,
+            prober.reason,
+            prober.since,
+            pool.get_size(),
+            pool.get_idle_size(),
+            pool.get_max_size(),
+            self._waiting,
         )
 
     def listen(self, channel: str, listener: Listener) -> None:
@@ -131,7 +139,11 @@ class Database:
         happens inside, the translated error. A cancelled caller leaves at once; its statement is ended behind
         its back.
         """
-        connection = await self._checkout()
+        self._waiting += 1
+        try:
+            connection = await self._checkout()
+        finally:
+            self._waiting -= 1
         try:
             yield connection
         except BaseException as error:
@@ -186,10 +198,12 @@ class Database:
         """A connection; None when opening one failed although the database answers, and there is time left."""
         left = deadline - time.monotonic()
         if left <= 0:
+            metrics.DB_POOL_TIMEOUTS.inc()
             raise PoolExhausted
         try:
             connection: Connection = await self._pool.acquire(timeout=left)
         except TimeoutError:
+            metrics.DB_POOL_TIMEOUTS.inc()
             raise PoolExhausted from None
         except DRIVER_ERRORS as error:
             await self._observe(error)

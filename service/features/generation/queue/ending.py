@@ -18,6 +18,7 @@ from service.features.generation.attempt import happened
 from service.features.generation.billing import Billing, Lost
 from service.features.generation.queue import table
 from service.features.generation.work import Claim, Ended, Result
+from service.kernel import metrics
 from service.kernel.clock import Clock
 from service.kernel.coalesce import Coalesced
 from service.kernel.database import Database
@@ -50,6 +51,7 @@ class Endings:
             ended = Ended(claim.job_id, claim.lease, "failed", None, "reservation_lost", None, ended.due_at)
             finished = bool(await self._finish(ended))
         if not finished:
+            metrics.STALE_FINISHES.inc()
             log.info("a claim was not ours to end any more", job_id=str(claim.job_id), lease=claim.lease)
             return None
         self._tell(rooms, claim, ended)

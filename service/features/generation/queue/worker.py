@@ -170,7 +170,15 @@ class Worker:
         """From the claim to its end, through any outage of the database, for as long as the claim is ours."""
         lease = table.Lease(claim.job_id, claim.lease)
         if claim.reference is None:
-            happened(self._rooms(), claim, claim.model_id, "started", is_free=not claim.price_rub, price_rub=0)
+            happened(
+                self._rooms(),
+                claim,
+                claim.model_id,
+                "started",
+                is_free=not claim.price_rub,
+                price_rub=0,
+                waited_s=max((claim.started_at - claim.place).total_seconds(), 0.0) if claim.attempts == 1 else None,
+            )
         try:
             async with progress.shown(self._rooms(), claim) as shown:
                 step = await self._through_outages(lambda: course.try_once(self._rooms(), claim))
