@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import aiohttp
 from aiohttp import web
 
-from service import catalog
+from service import backup, catalog
 from service.catalog import Catalog
 from service.config import Config
 from service.errors import Unavailable
@@ -60,7 +60,7 @@ def assemble(config: Config, features: Sequence[Feature], clock: Clock) -> Assem
     menu = Menu.of(features)
     session = aiohttp.ClientSession()
     bot = _bot(config, clock, people, session)
-    jobs = tuple(job for feature in features for job in feature.jobs)
+    jobs = (*(job for feature in features for job in feature.jobs), *backup.jobs(config))
     loop = JobLoop(jobs, lambda: switchboard.mounted.rooms, lambda job: switchboard.may_run(job))
     rooms = Rooms(
         {

@@ -13,12 +13,12 @@ import sys
 from collections.abc import Sequence
 
 from service.cli import features, ledger, migrate, recover, run, seed, tail, users
-from service.cli.database import db, doctor, explain, stats
+from service.cli.database import backup, db, doctor, explain, stats
 from service.config import Config, ConfigError, from_environment
 from service.kernel import log as logs
 from service.kernel.log.mask import mask
 
-COMMANDS = (run, features, users, ledger, tail, recover, doctor, stats, explain, migrate, db, seed)
+COMMANDS = (run, features, users, ledger, tail, recover, doctor, stats, explain, backup, migrate, db, seed)
 
 FAILED = 1  # argparse itself exits with 2 where the command line is wrong
 INTERRUPTED = 130  # what shells expect after Ctrl-C

@@ -1,11 +1,13 @@
-"""Rows in columns, for a terminal. It knows widths; it knows nothing of what stands in them."""
+"""Rows in columns, and how far something is. It knows terminals; it knows nothing of what it shows."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from datetime import datetime
 
 KILO = 1024
+CLEAR_LINE = "\r\N{ESCAPE}[K"
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -19,6 +21,12 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None
             for text, width, right in zip(line, widths, to_the_right, strict=True)
         ]
         print("  ".join(aligned).rstrip())
+
+
+def show_progress(text: str) -> None:
+    """For the person who waits, in place of what stood there; a pipe gets the results alone."""
+    if sys.stderr.isatty():
+        print(f"{CLEAR_LINE}{text}", end="", file=sys.stderr, flush=True)
 
 
 def in_bytes(size: int) -> str:

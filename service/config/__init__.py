@@ -84,6 +84,15 @@ class Config:
     job_heartbeat_ttl: float
     idempotency_ttl: float
     probe_interval: float
+    backup_to: str | None
+    backup_every: int
+    backup_verify: bool
+    backup_recipients: tuple[str, ...]
+    backup_identity: Path | None
+    s3_endpoint: str | None
+    s3_region: str
+    s3_access_key_id: str | None
+    s3_secret_access_key: str | None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]
     log_format: Literal["json", "text"]
     slow_query_ms: int

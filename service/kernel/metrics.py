@@ -99,6 +99,10 @@ JOB_SECONDS = _histogram("job_duration_seconds", "Runs of periodic jobs.", LONG,
 # what is the job's own word: expired, applied, found.
 RECOVERED = _counter("recovered_total", "What jobs that recover did.", "job", "what")
 
+# Both 0 where BACKUP_TO is not set, or never yet.
+BACKUP_SUCCESS = _gauge("backup_last_success_timestamp_seconds", "When the newest backup in BACKUP_TO was taken.")
+BACKUP_VERIFIED = _gauge("backup_last_verified_timestamp_seconds", "When a backup in BACKUP_TO was verified last.")
+
 
 def render() -> bytes:
     """All metrics in Prometheus' text format, of CONTENT_TYPE."""

@@ -19,7 +19,11 @@ CONTRACT = [
     "RESERVATION_TTL", "JOB_HEARTBEAT_TTL", "IDEMPOTENCY_TTL", "PROBE_INTERVAL", "LOG_LEVEL",
     "LOG_FORMAT", "SLOW_QUERY_MS",
 ]  # fmt: skip
-SINCE = ["YOOKASSA_RECEIPT_EMAIL", "YOOKASSA_VAT_CODE", "POLAR_PRODUCT_ID"]
+SINCE = [
+    "YOOKASSA_RECEIPT_EMAIL", "YOOKASSA_VAT_CODE", "POLAR_PRODUCT_ID",
+    "BACKUP_TO", "BACKUP_EVERY", "BACKUP_VERIFY", "BACKUP_RECIPIENTS", "BACKUP_IDENTITY",
+    "S3_ENDPOINT", "S3_REGION", "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY",
+]  # fmt: skip
 OLDER_SPELLINGS = ["DB_POOL_SIZE", "DB_MAX_OVERFLOW"]
 
 TOKEN = "123456789:" + "a" * 35
@@ -39,11 +43,12 @@ EVERY_SECRET = PRODUCTION | {
     "TELEGRAM_PROVIDER_TOKEN": "provider-token-1",
     "GENERATION_API_KEY": "generation-key-1",
     "PREDICTIONS_API_KEY": "predictions-key-1",
+    "S3_SECRET_ACCESS_KEY": "s3-secret-1",
 }
 HIDDEN = [
     TOKEN, "hook-secret-1", "operator-secret-1", "pa55-w0rd", "owner", "db.internal", "6432",
     "yookassa-secret-1", "stripe-secret-1", "stripe-hook-1", "stripe-hook-2", "polar-token-1", "polar-hook-1",
-    "provider-token-1", "generation-key-1",
+    "provider-token-1", "generation-key-1", "s3-secret-1",
 ]  # fmt: skip
 
 

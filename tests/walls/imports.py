@@ -21,6 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("service.telegram.webhook", "service.telegram.polling"),
     ("service.ops",),
     ("service.payments",),
+    ("service.backup",),
     ("service.features",),
     ("service.sandbox",),
     ("service.app",),

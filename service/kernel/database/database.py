@@ -159,14 +159,15 @@ class Database:
             await self._give_back(connection)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
+    async def transaction(self, *, one_moment: bool = False) -> AsyncIterator[Connection]:
         """A connection with a transaction open: committed at the end, rolled back when anything is raised.
 
+        one_moment: all its statements see the database as it was at the first of them.
         After ConnectionLost, a cancellation or a deadline at the end of the block the commit may have happened.
         Raises also when a statement's failure was swallowed inside: the server commits nothing then.
         """
         async with self.acquire() as connection:
-            transaction = connection.transaction()
+            transaction = connection.transaction(isolation="repeatable_read" if one_moment else None)
             await transaction.start()
             try:
                 yield connection

@@ -7,17 +7,19 @@ differences; it changes nothing and locks nothing. What each check is stands in 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 
-from service.kernel import queries
+from service.kernel import migrate, queries
 from service.kernel.database import Connection, Database
 
 # People of one range: each table is read a few times per range, and a check of one takes a few seconds at most.
 RANGE = 200_000
 # Differences of one check in one range that are told one by one.
 SHOWN = 1_000
+# The migration that gave the ledger its keys.
+KEYED_BY = "0003_balances"
 # Of what an id may be.
 FIRST, LAST = -(2**63), 2**63 - 1
 
@@ -66,6 +68,12 @@ _verify_chargebacks = SQL.many("verify_chargebacks", Difference)
 _verify_debts = SQL.many("verify_debts", Difference)
 _keeps_effects_unique = SQL.value("keeps_effects_unique", bool)
 _verify_effects = SQL.many("verify_effects", Difference)
+
+
+def keyed_since(dsn: str) -> datetime:
+    """When the ledger got its keys: what is older is another service's."""
+    applied = {one.id: one.applied_at for one in migrate.status(dsn)}
+    return applied.get(KEYED_BY) or datetime.min.replace(tzinfo=UTC)
 
 
 async def verify(database: Database, since: datetime, *, size: int = RANGE) -> AsyncIterator[Checked]:

@@ -1,0 +1,1 @@
+"""PostgreSQL's own programs, and a server to be thrown away. They know nothing of what a backup is made of."""
