@@ -14,7 +14,7 @@ import msgspec
 
 from service.catalog import Catalog, Model
 from service.config import Config
-from service.feature import Event, Rooms, tell
+from service.feature import Event, Hearers, Rooms, tell
 from service.features.generation import callback
 from service.features.generation.providers.provider import Output, Pending, ProviderFailed, Providers, Request
 from service.features.generation.work import Ending
@@ -95,6 +95,8 @@ async def give_up(rooms: Rooms, asked: Asked, model: Model | None, reference: st
 
 def happened(rooms: Rooms, asked: Asked, model_id: str, status: str, **more: object) -> None:
     """Tell whoever watches. more: task_id, error_code, error_message, duration_ms."""
+    if EVENT not in rooms.of(Hearers):
+        return
     model = rooms.of(Catalog).model(model_id)
     told = {
         "status": status,

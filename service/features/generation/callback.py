@@ -29,8 +29,10 @@ PURPOSE = b"ballast: callbacks of generation"  # so that the key is good for not
 
 def callback_url(config: Config, provider: str, job_id: UUID) -> str | None:
     """Where a provider may tell of this job; None where we cannot be reached, or have no secret to sign with."""
+    if config.public_url is None:
+        return None
     token = _token(config, str(job_id))
-    if config.public_url is None or token is None:
+    if token is None:
         return None
     return f"{config.public_url.rstrip('/')}{PATH}/{provider}?job={job_id}&token={token}"
 

@@ -6,9 +6,9 @@ Nothing depends on it: what Telegram does not take is not shown.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager, suppress
-from typing import Any
+from collections.abc import Awaitable
+from contextlib import suppress
+from typing import Any, Self
 
 from service.catalog import Catalog
 from service.errors import Upstream
@@ -30,7 +30,11 @@ log = Log("generation")
 
 
 class Shown:
-    """The message about one claim. percent: 0 to 100, or None where nobody knows."""
+    """Tells the person how it is going until the block ends; one that is broken off leaves no message.
+
+    percent: 0 to 100, or None where nobody knows. message_id: of the message that is there, for whoever goes on or
+    delivers.
+    """
 
     def __init__(self, rooms: Rooms, claim: Claim) -> None:
         self.message_id = claim.progress_message_id
@@ -43,6 +47,16 @@ class Shown:
         self._speaking: asyncio.Task[None] | None = None
         # Most work is done before this is due, and then it costs nothing but the timer.
         self._first = asyncio.get_running_loop().call_later(self._first_in_s, self._speak)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        await self.hush()
+        if kind is None:
+            await self.last_word()
+        else:  # called off, taken from us, or this process stops: whoever goes on shows another
+            await self.take_away()
 
     @property
     def percent(self) -> int | None:
@@ -136,23 +150,6 @@ class Shown:
     @property
     def _elapsed_s(self) -> float:
         return (self._rooms.of(Clock).now() - self._claim.started_at).total_seconds()
-
-
-@asynccontextmanager
-async def shown(rooms: Rooms, claim: Claim) -> AsyncIterator[Shown]:
-    """Tell the person how it is going until the block ends; one that is broken off leaves no message.
-
-    `message_id` of what is yielded is the message that is there, for whoever goes on or delivers.
-    """
-    message = Shown(rooms, claim)
-    try:
-        yield message
-    except BaseException:  # called off, taken from us, or this process stops: whoever goes on shows another
-        await message.hush()
-        await message.take_away()
-        raise
-    await message.hush()
-    await message.last_word()
 
 
 async def _briefly(said: Awaitable[object]) -> None:

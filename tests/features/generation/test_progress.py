@@ -45,14 +45,14 @@ def told_of(person: Person) -> list[str]:
 
 
 async def test_what_is_quick_is_not_told(studio: Shop, friend: Person) -> None:
-    async with progress.shown(rooms_of(studio), claim(studio, friend)) as shown:
+    async with progress.Shown(rooms_of(studio), claim(studio, friend)) as shown:
         shown.percent = 50
     assert (shown.message_id, told_of(friend)) == (None, [])
 
 
 async def test_one_message_that_changes(studio: Shop, friend: Person) -> None:
     job = claim(studio, friend, since_s=62)
-    async with progress.shown(rooms_of(studio), job) as shown:
+    async with progress.Shown(rooms_of(studio), job) as shown:
         await friend.hears("⏳ QR-код: 1:0")
         shown.percent = 40
         message = await friend.hears("⏳ QR-код: 40 %, 1:0")
@@ -63,10 +63,10 @@ async def test_one_message_that_changes(studio: Shop, friend: Person) -> None:
 
 
 async def test_another_look_goes_on_with_the_message(studio: Shop, friend: Person) -> None:
-    async with progress.shown(rooms_of(studio), claim(studio, friend, since_s=10)) as shown:
+    async with progress.Shown(rooms_of(studio), claim(studio, friend, since_s=10)) as shown:
         await friend.hears("⏳")
     later = claim(studio, friend, since_s=20, progress_message_id=shown.message_id)
-    async with progress.shown(rooms_of(studio), later) as again:
+    async with progress.Shown(rooms_of(studio), later) as again:
         await asyncio.sleep(0)  # its first word would be due, and would tell the time alone
         again.percent = 70
     edits = [call.params["text"] for call in studio.sandbox.calls.of("editMessageText")]
@@ -79,14 +79,14 @@ async def test_the_first_word_comes_after_a_while(
     studio: Shop, friend: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "FIRST_AFTER_S", 0.1)
-    async with progress.shown(rooms_of(studio), claim(studio, friend)):
+    async with progress.Shown(rooms_of(studio), claim(studio, friend)):
         assert told_of(friend) == []
         await friend.hears("⏳ QR-код: 0:00")
 
 
 async def test_what_is_broken_off_leaves_no_message(studio: Shop, friend: Person) -> None:
     async def work() -> None:
-        async with progress.shown(rooms_of(studio), claim(studio, friend, since_s=10)):
+        async with progress.Shown(rooms_of(studio), claim(studio, friend, since_s=10)):
             await asyncio.Event().wait()
 
     task = asyncio.create_task(work())
@@ -98,14 +98,14 @@ async def test_what_is_broken_off_leaves_no_message(studio: Shop, friend: Person
 
 
 async def test_a_message_that_is_gone_is_another(studio: Shop, friend: Person) -> None:
-    async with progress.shown(rooms_of(studio), claim(studio, friend, since_s=10, progress_message_id=9_999)) as shown:
+    async with progress.Shown(rooms_of(studio), claim(studio, friend, since_s=10, progress_message_id=9_999)) as shown:
         await friend.hears("⏳")
     assert shown.message_id == friend.chat[-1].id
 
 
 async def test_who_cannot_be_told_is_left_alone(studio: Shop, friend: Person) -> None:
     await friend.blocks()
-    async with progress.shown(rooms_of(studio), claim(studio, friend, since_s=10)) as shown:
+    async with progress.Shown(rooms_of(studio), claim(studio, friend, since_s=10)) as shown:
         await until(lambda: any(call.status == 403 for call in studio.sandbox.calls.of("sendMessage")))
         tried = len(studio.sandbox.calls.of("sendMessage"))
         shown.percent = 5
@@ -115,7 +115,7 @@ async def test_who_cannot_be_told_is_left_alone(studio: Shop, friend: Person) ->
 
 async def test_telegram_that_stumbles_is_told_again(studio: Shop, friend: Person) -> None:
     studio.sandbox.faults.fail("sendMessage", status=500, times=2)
-    async with progress.shown(rooms_of(studio), claim(studio, friend, since_s=10)) as shown:
+    async with progress.Shown(rooms_of(studio), claim(studio, friend, since_s=10)) as shown:
         await friend.hears("⏳")
     assert shown.message_id is not None
 
@@ -125,7 +125,7 @@ async def test_telegram_that_hangs_holds_nobody_up(
 ) -> None:
     monkeypatch.setattr(progress, "LAST_WORD_S", 0.05)
     studio.sandbox.faults.hang("sendMessage", times=2)
-    async with asyncio.timeout(5), progress.shown(rooms_of(studio), claim(studio, friend, since_s=10)) as shown:
+    async with asyncio.timeout(5), progress.Shown(rooms_of(studio), claim(studio, friend, since_s=10)) as shown:
         shown.percent = 5
     assert shown.message_id is None
 
@@ -140,7 +140,7 @@ async def test_what_is_being_said_is_waited_for(studio: Shop, friend: Person) ->
         return await sent(args)
 
     studio.sandbox.methods["sendmessage"] = slowly
-    async with progress.shown(rooms_of(studio), claim(studio, friend, since_s=10)) as shown:
+    async with progress.Shown(rooms_of(studio), claim(studio, friend, since_s=10)) as shown:
         await begun.wait()
     assert told_of(friend)
     assert shown.message_id == friend.chat[-1].id
