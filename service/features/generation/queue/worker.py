@@ -21,10 +21,10 @@ from service.catalog import Catalog
 from service.config import Config
 from service.errors import TransactionConflict, Unavailable
 from service.feature import Rooms
-from service.features.generation import progress
 from service.features.generation.attempt import Failed, Step, happened
 from service.features.generation.billing import Billing
 from service.features.generation.in_process import InProcess
+from service.features.generation.progress import Shown
 from service.features.generation.providers.provider import Pending
 from service.features.generation.queue import course, table
 from service.features.generation.queue.bell import Bell
@@ -81,6 +81,7 @@ class Worker:
         self._held: dict[table.Lease, Task] = {}  # those that can be called off: they are not at their end yet
         self._stuck: set[Task] = set()  # those that wait for the database, or for money, and keep no hand busy
         self._more = False  # whether the last look left something in the queue
+        self._limited = False  # whether a model bears only so many at once
         self._bell = rooms().of(Bell)
         self._bell.on_call_off = self._call_off
         self._loops: list[Task] = []
@@ -135,7 +136,8 @@ class Worker:
         if sweep or now - self._beaten_at >= self._beat_every_s:
             await self._find_strays()
         since = LONG_AGO if sweep else self._since
-        wish = Wish(self.instance_id, batch, rooms.of(Billing).most_rub, since, sweep or self._has_limits)
+        self._limited = any(model.at_once for model in rooms.of(Catalog).models)
+        wish = Wish(self.instance_id, batch, rooms.of(Billing).most_rub, since, sweep or self._limited)
         claims = await rooms.of(Queue).claim(rooms, wish)
         if sweep:
             self._swept_at = now
@@ -151,7 +153,8 @@ class Worker:
             rooms.of(JobLoop).poke(RESCUE.name)
 
     def _begin(self, claim: Claim) -> None:
-        task, lease = asyncio.create_task(self._carry_out(claim)), table.Lease(claim.job_id, claim.lease)
+        lease = table.Lease(claim.job_id, claim.lease)
+        task = asyncio.create_task(self._carry_out(claim, lease))
         self._tasks[task] = lease
         self._held[lease] = task
         task.add_done_callback(self._let_go)
@@ -163,12 +166,11 @@ class Worker:
 
     def _look_again(self) -> None:
         """With a hand free there is reason to, where the queue is longer, or a limited model has room again."""
-        if self._more or self._has_limits:
+        if self._more or self._limited:
             self._bell.wake()
 
-    async def _carry_out(self, claim: Claim) -> None:
+    async def _carry_out(self, claim: Claim, lease: table.Lease) -> None:
         """From the claim to its end, through any outage of the database, for as long as the claim is ours."""
-        lease = table.Lease(claim.job_id, claim.lease)
         if claim.reference is None:
             happened(
                 self._rooms(),
@@ -180,7 +182,7 @@ class Worker:
                 waited_s=max((claim.started_at - claim.place).total_seconds(), 0.0) if claim.attempts == 1 else None,
             )
         try:
-            async with progress.shown(self._rooms(), claim) as shown:
+            async with Shown(self._rooms(), claim) as shown:
                 step = await self._through_outages(lambda: course.try_once(self._rooms(), claim))
                 if isinstance(step, Pending):
                     shown.percent = step.percent
@@ -239,10 +241,6 @@ class Worker:
         for lease, task in self._held.items():
             if lease.job_id == job_id:
                 task.cancel()
-
-    @property
-    def _has_limits(self) -> bool:
-        return any(model.at_once for model in self._rooms().of(Catalog).models)
 
     def _now(self) -> float:
         return self._rooms().of(Clock).monotonic()
