@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import msgspec
@@ -85,6 +86,9 @@ def test_what_comes_back_is_what_was_there(
     assert (done.code, done.err) == (0, "")
     assert money(empty_database_url) == money(books)
     there = {"DATABASE_URL": empty_database_url}
+    with psycopg.connect(empty_database_url) as connection:
+        lost = "SELECT count(*) FROM balances WHERE booked_in <> 'payment_transactions'::regclass::oid"
+        assert connection.execute(lost).fetchone() == (0,), "the ledger that is here explains them"
     assert command("migrate", "check", **there).code == 0
     assert command("recover", **there).code == 0
     assert money(empty_database_url) == money(books), "nothing had to be booked"
@@ -316,6 +320,24 @@ def test_with_an_extension(debian_url: str, command: Command, tmp_path: Path) ->
     assert command("backup", file, DATABASE_URL=debian_url).code == 0
     assert "pg_trgm" in seal.opened(Path(file)).manifest.origin.extensions
     assert command("backup", "verify", file, DATABASE_URL=debian_url).code == 0
+
+
+def test_by_a_role_that_is_no_superuser(debian_url: str, command: Command, tmp_path: Path) -> None:
+    """As on a platform: a database of one's own, on a server of somebody else's."""
+    file = str(tmp_path / "debian.dump")
+    assert command("backup", file, DATABASE_URL=debian_url).code == 0
+    with psycopg.connect(debian_url, autocommit=True) as connection:
+        connection.execute("CREATE ROLE tenant LOGIN")
+        connection.execute("CREATE DATABASE tenants OWNER tenant")
+        try:
+            url = urlsplit(debian_url)
+            theirs = url._replace(netloc=f"tenant@{url.netloc.rpartition('@')[2]}", path="/tenants").geturl()
+            done = command("restore", file, DATABASE_URL=theirs)
+            assert (done.code, done.err) == (0, "")
+            assert command("backup", file, DATABASE_URL=theirs).code == 0
+        finally:
+            connection.execute("DROP DATABASE tenants WITH (FORCE)")
+            connection.execute("DROP ROLE tenant")
 
 
 @pytest.mark.parametrize(
