@@ -7,7 +7,9 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -320,6 +322,24 @@ def test_with_an_extension(debian_url: str, command: Command, tmp_path: Path) ->
     assert command("backup", file, DATABASE_URL=debian_url).code == 0
     assert "pg_trgm" in seal.opened(Path(file)).manifest.origin.extensions
     assert command("backup", "verify", file, DATABASE_URL=debian_url).code == 0
+
+
+def test_whoever_ends_it_ends_its_server(made: Path, database_url: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="b-", dir="/tmp") as place:  # a socket's path is short
+        Path(place).chmod(0o711)
+        environ = {"PATH": os.environ["PATH"], "DATABASE_URL": database_url, "TMPDIR": place}
+        argv = [sys.executable, "-m", "service", "backup", "verify", str(made)]
+        with subprocess.Popen(argv, env=environ, stdout=subprocess.DEVNULL) as verifying:
+            deadline = time.monotonic() + 60
+            while not (pids := list(Path(place).glob("ballast-scratch-*/data/postmaster.pid"))):
+                assert verifying.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            server = int(pids[0].read_text().splitlines()[0])
+            verifying.terminate()
+            assert verifying.wait(60) == 130
+        assert list(Path(place).iterdir()) == []
+        assert not Path(f"/proc/{server}").exists()
 
 
 def test_by_a_role_that_is_no_superuser(debian_url: str, command: Command, tmp_path: Path) -> None:

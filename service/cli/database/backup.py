@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,6 +72,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def backup(arguments: argparse.Namespace, config: Config) -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends it ends its servers and halves, too
     match arguments.words:
         case ["verify", where]:
             return verify(where, arguments, config)
