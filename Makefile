@@ -32,7 +32,7 @@ bench: $(VENV)/ready  ## measure beside yardsticks that run next to it; a quarte
 	$(BIN)/python -m benchmarks
 
 chaos: $(VENV)/ready  ## the long forms of the tests under fire; half an hour
-	CHAOS=long $(BIN)/python -m pytest -n 0 tests/chaos tests/e2e/test_workers.py tests/payments/test_machine.py tests/payments/test_refunds.py
+	CHAOS=long $(BIN)/python -m pytest -n 0 tests/chaos tests/e2e/test_workers.py tests/payments/test_machine.py tests/payments/test_refunds.py tests/features/broadcasts/test_killed.py
 
 migration: $(VENV)/ready  ## make migration NAME=what: the files of the next one
 	@$(BIN)/python -m service migrate new $(NAME)

@@ -151,12 +151,34 @@ Runs = Callable[[Callable[[], Rooms]], AbstractAsyncContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)
+class Erasing:
+    """What erasing a person means for a table of the feature's. Its rows are his by user_id and by foreign keys to
+    users; and where his id stands in one of the columns `mentions`, or a column refers to a row of his in another table
+    (`refers`: column, table, that table's column).
+
+    removes: his rows go. Otherwise they are kept for an id that is nobody's, with the columns of `blanks` set to these
+    values, and the number in the columns `names_him` is the other one's.
+    """
+
+    removes: bool = False
+    blanks: Mapping[str, str | None] = field(default_factory=dict)
+    names_him: tuple[str, ...] = ()
+    mentions: tuple[str, ...] = ()
+    refers: tuple[tuple[str, str, str], ...] = ()
+
+
+REMOVED = Erasing(removes=True)
+KEPT = Erasing()
+
+
+@dataclass(frozen=True, slots=True)
 class Feature:
     """A manifest. `requires` gives the reason why the settings keep the feature off, or None."""
 
     name: str
     title: Text
     needs: Mapping[str, Need] = field(default_factory=dict)
+    erases: Mapping[str, Erasing] = field(default_factory=dict)
     menu: Menu = Menu()
     router: Router | None = None
     routes: tuple[HttpRoute, ...] = ()

@@ -148,3 +148,21 @@ SELECT EXISTS(
 -- How many there are; all of them for NULL.
 SELECT count(*) FROM users
 WHERE $1::boolean IS NULL OR is_active = $1;
+
+-- name: stand_in(user_id, stand_in) :exec
+-- Somebody who is nobody, in the place of a person who is to be erased; touches nothing where there is no such person.
+INSERT INTO users (user_id, is_active, created_at)
+SELECT $2, FALSE, created_at
+FROM users
+WHERE user_id = $1;
+
+-- name: name_stand_in(started_with, instead) :exec
+-- Whom he brought were brought by who stands in his place.
+UPDATE users
+SET started_with = $2
+WHERE starts_with(started_with, 'ref_') AND started_with = $1;
+
+-- name: remove_user(user_id) :exec
+-- A person to whom nothing refers any more.
+DELETE FROM users
+WHERE user_id = $1;

@@ -1,6 +1,6 @@
 """`python -m service users ...`: who is there, how many, and all that is held about one.
 
-It knows the users room and the catalog's way to a person's rows; it changes nobody.
+It knows the users room and the catalog's way to a person's rows; what erasing means, features declare.
 """
 
 from __future__ import annotations
@@ -17,8 +17,14 @@ from service.cli.migrate import tell
 from service.cli.table import print_table
 from service.config import Config
 from service.errors import Invalid, NotFound
+from service.features import FEATURES
 from service.kernel.clock import Clock
+from service.kernel.database import Connection
 from service.ops import catalog, paging
+from service.ops.erasure import erasure
+from service.ops.erasure.erasure import Erased
+from service.ops.writing import journal
+from service.ops.writing.journal import Deed
 from service.users import repo
 from service.users.user import User
 
@@ -29,7 +35,7 @@ Command = Callable[[argparse.Namespace, Config], int]
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    text = "list, count and export people"
+    text = "list, count, export and erase people"
     parser = subparsers.add_parser("users", help=text, description=text)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -44,6 +50,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     recent.add_argument("--hours", type=float, default=24, metavar="N", help="how far back (24)")
     _add_limit(recent)
     add("export", export, "all that the database holds about one person, as JSON").add_argument("id", type=int)
+    erased = add("erase", erase, "all that is held about one person, but for his money, which stays as nobody's")
+    erased.add_argument("id", type=int)
+    erased.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def _add_filters(parser: argparse.ArgumentParser) -> None:
@@ -96,6 +105,26 @@ def export(arguments: argparse.Namespace, config: Config) -> int:
         raise NotFound("There is no such user.")
     told = {"user_id": arguments.id, "exported_at": f"{Clock().now():%Y-%m-%dT%H:%M:%SZ}", "tables": tables}
     print(json.dumps(told, ensure_ascii=False, indent=2, default=_exact))
+    return 0
+
+
+def erase(arguments: argparse.Namespace, config: Config) -> int:
+    """Asks first. Raises NotFound, Conflict where money of his is under way, Invalid where nobody says yes."""
+    if not arguments.yes and input(f"Erase user {arguments.id} for good? Type his id: ") != str(arguments.id):
+        raise Invalid("Nobody was erased.")
+    grave, now = erasure.tombstone(arguments.id, config.telegram_bot_token), Clock().now()
+
+    async def work(conn: Connection) -> Erased:
+        async with conn.transaction():
+            erased = await erasure.erase(conn, FEATURES, user_id=arguments.id, grave=grave, now=now)
+            deed = Deed("command line", "erase", f"user:{erased.stand_in}", {"rows": erased.rows})
+            await journal.note(conn, deed, now)
+            return erased
+
+    erased = over_connection(config, work)
+    if not erased.rows:
+        tell(f"erased already, at {erased.erased_before:%Y-%m-%dT%H:%M:%SZ}")
+    print_table(("table", "rows"), sorted(erased.rows.items()))
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from service import payments, users
 from service.feature import Feature
 from service.features import broadcasts, diagnostics, generation, operators, projects, referrals, tail
-from service.ops import writing
+from service.ops import erasure, writing
 from service.telegram import inbox
 
 FEATURES: tuple[Feature, ...] = (
@@ -19,6 +19,7 @@ FEATURES: tuple[Feature, ...] = (
     *referrals.FEATURES,
     tail.FEATURE,
     writing.FEATURE,
+    erasure.FEATURE,
     broadcasts.FEATURE,
     operators.FEATURE,
 )

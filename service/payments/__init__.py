@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from service.config import Config
-from service.feature import Feature, HttpRoute, Menu, Offer, owns
+from service.feature import KEPT, Erasing, Feature, HttpRoute, Menu, Offer, owns
 from service.payments import callback, inbox, ledger, operators, recovery, wallet
 from service.payments.bot import balance, checkout, notices, support, texts, topup
 from service.payments.bot import callback as back
@@ -39,6 +39,14 @@ INBOX = owns(
 PAYMENTS = Feature(
     name="payments",
     title=Text(en="Balances and top-ups", ru="Баланс и пополнение"),
+    # What refers to his payments stands before them: as soon as those are nobody's, it is not found by them.
+    erases={
+        "payment_refunds": Erasing(blanks={"reason": ""}, refers=(("payment_id", "payments", "payment_id"),)),
+        "payments": Erasing(blanks={"pay_url": None}),
+        "balances": KEPT,
+        "payment_effects": Erasing(names_him=("effect_key",)),
+        "payment_reservations": KEPT,
+    },
     needs={
         **wallet.NEEDS,
         "payments": owns(

@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 
 from service.errors import Conflict, UserMissing
-from service.feature import Feature, Offer, Rooms, owns
+from service.feature import Erasing, Feature, Offer, Rooms, owns
 from service.kernel import queries
 from service.kernel.database import Connection, Database
 from service.kernel.jobs import Counts, Job
@@ -217,6 +217,7 @@ def _after(posted: _Posted | None) -> Decimal | None:
 FEATURE = Feature(
     name="payment_transactions",
     title=Text(en="The ledger", ru="Журнал движений денег"),
+    erases={"payment_transactions": Erasing(names_him=("effect_key", "reason"))},
     needs={
         "payment_transactions": owns(
             "id",

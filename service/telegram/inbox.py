@@ -13,7 +13,7 @@ from cachetools import LRUCache
 
 from service.config import Config
 from service.errors import NotFound
-from service.feature import Feature, Gauges, Offer, Rooms, Sample, owns
+from service.feature import Erasing, Feature, Gauges, Offer, Rooms, Sample, owns
 from service.kernel import metrics, queries
 from service.kernel.clock import Clock
 from service.kernel.database import Connection, Database
@@ -185,6 +185,7 @@ PROCESSED = Feature(
     name="processed_updates",
     title=Text(en="Memory of processed updates", ru="Память об обработанных обновлениях"),
     needs={"processed_updates": owns("bot_id", "update_id", "reply", "created_at")},
+    erases={"processed_updates": Erasing(blanks={"reply": None}, mentions=("reply",))},
     offers=(Offer(Claims, lambda rooms: ClaimsInTable(rooms.of(Config).bot_id), lambda _: Claims()),),
     jobs=(Job("prune_processed_updates", PRUNE_EVERY_S, prune_processed),),
 )
@@ -204,6 +205,7 @@ FAILED = Feature(
             lambda _: Failures(),
         ),
     ),
+    erases={"failed_updates": Erasing(removes=True, mentions=("body",))},
     jobs=(Job("prune_failed_updates", PRUNE_EVERY_S, prune_failures),),
     gauges=(Gauges((metrics.UPDATES_PARKED, metrics.UPDATES_PARKED_OLDEST), measure_parked),),
 )

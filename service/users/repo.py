@@ -33,6 +33,9 @@ choose_language = SQL.one("choose_language", User)
 mark_active = SQL.exec("mark_active")
 note_start = SQL.exec("note_start")
 list_recent_users = SQL.many("list_recent_users", User)
+stand_in = SQL.exec("stand_in")
+name_stand_in = SQL.exec("name_stand_in")
+remove_user = SQL.exec("remove_user")
 count_users = SQL.value("count_users", int)
 
 

@@ -109,3 +109,21 @@ def test_export_finds_every_table_by_itself(command: Command, sql: psycopg.Conne
 def test_export_of_nobody(command: Command) -> None:
     done = command("users", "export", "77")
     assert (done.code, done.out, done.err) == (1, "", "error: There is no such user.\n")
+
+
+def test_erase(command: Command, sql: psycopg.Connection) -> None:
+    done = command("users", "erase", "3", "--yes")
+    assert (done.code, done.lines) == (0, [["table", "rows"], ["users", "1"]])
+    assert sql.execute("SELECT count(*) FROM users WHERE user_id = 3").fetchone() == (0,)
+    assert sql.execute("SELECT who, what FROM admin_log").fetchall() == [("command line", "erase")]
+    again = command("users", "erase", "3", "--yes")
+    assert (again.code, again.lines) == (0, [["table", "rows"]])
+    assert "erased already" in again.err
+    assert command("users", "erase", "424242", "--yes").code == 1
+
+
+def test_erase_asks_first(command: Command, sql: psycopg.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builtins.input", lambda _: "4")
+    assert command("users", "erase", "3").code == 1
+    assert command("users", "erase", "4").code == 0
+    assert sql.execute("SELECT user_id FROM users WHERE user_id IN (3, 4)").fetchall() == [(3,)]

@@ -108,6 +108,7 @@ REWARDS = Row(off=names("referral_rewards"), rests=names("reward_referrers, catc
 SAVING = Row(off=names("project_saving"), says=names("save:"))
 
 LOG = Row(off=names("admin_log"), closed=names("GET /admin/log"))
+ERASURE = Row(off=names("erasure"), closed=names("POST /admin/users/{user_id}/erase"))
 BROADCASTS = Row(
     off=names("broadcasts"),
     closed=names(
@@ -156,7 +157,7 @@ PROMISED: dict[str, Row] = {
     "balances": WALLET,
     "payment_reservations": WALLET,
     "payment_effects": WALLET,
-    "payments": together([ORDERS, PAID, REWARDS, BROADCASTS]),
+    "payments": together([ORDERS, PAID, REWARDS, BROADCASTS, ERASURE]),
     # What is paid for with a balance needs neither.
     "payment_references": ORDERS,
     "payment_refunds": ORDERS,
@@ -165,6 +166,7 @@ PROMISED: dict[str, Row] = {
         [
             RECOVERY,
             RECORDS,
+            ERASURE,
             Row(
                 money="refused",
                 off=names("payment_events, telegram_payments, yookassa, stripe, polar"),
@@ -181,9 +183,10 @@ PROMISED: dict[str, Row] = {
     ),
     # Money works, and the difference is booked on return.
     "payment_transactions": together([RECORDS, BOOKING, Row(off=names("payment_transactions"))]),
-    "idempotency_keys": together([WRITES, BROADCASTS]),
+    "idempotency_keys": together([WRITES, BROADCASTS, ERASURE]),
     # Nobody changes anything without saying so.
-    "admin_log": together([LOG, BROADCASTS]),
+    "admin_log": together([LOG, BROADCASTS, ERASURE]),
+    "erased_people": ERASURE,
     "broadcasts": BROADCASTS,
     "broadcast_recipients": BROADCASTS,
     # Free models run in the process; there is nothing to call off, to repeat or to save.

@@ -3,7 +3,7 @@
 It reads who people are and whether they have paid; it knows nothing of any other feature.
 """
 
-from service.feature import Feature, owns, reads
+from service.feature import REMOVED, Feature, owns, reads
 from service.features.broadcasts import operators, sending
 from service.ops.writing import idempotency, journal
 from service.text import Text
@@ -11,6 +11,7 @@ from service.text import Text
 FEATURE = Feature(
     name="broadcasts",
     title=Text(en="Broadcasts", ru="Рассылки"),
+    erases={"broadcast_recipients": REMOVED},
     needs={
         "broadcasts": owns(
             *("broadcast_id", "text", "button_text", "button_url", "segment", "status", "gathered_to", "next_at"),

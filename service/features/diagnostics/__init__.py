@@ -1,6 +1,6 @@
 """Diagnostics: what became of generations, kept and counted for operators. Nothing else depends on it."""
 
-from service.feature import Feature, Offer, owns, reads
+from service.feature import REMOVED, Feature, Offer, owns, reads
 from service.features.diagnostics import handlers, operators, pruning, recorder
 from service.features.diagnostics.recorder import Recorder, RecorderInTable
 from service.text import Text
@@ -8,6 +8,7 @@ from service.text import Text
 FEATURE = Feature(
     name="diagnostics",
     title=Text(en="Generation diagnostics", ru="Диагностика генераций"),
+    erases={"generation_events": REMOVED},
     needs={
         "generation_events": owns(
             "user_id",

@@ -4,7 +4,7 @@ The switches: `generation` (always on: what is free can be made by the process a
 and `paid_generation` (the queue and money).
 """
 
-from service.feature import Feature, Menu, Offer, owns, reads
+from service.feature import REMOVED, Feature, Menu, Offer, owns, reads
 from service.features.generation import callback, delivery, operators, providers
 from service.features.generation.attempt import EVENT
 from service.features.generation.billing import Billing, BillingByBalance
@@ -74,6 +74,7 @@ JOBS = Feature(
     name="generation_jobs",
     title=Text(en="The queue", ru="Очередь"),
     needs=TABLES,
+    erases={"generation_jobs": REMOVED},
     router=job.router,
     routes=(callback.ROUTE, operators.ROUTE),
     jobs=(tending.RESCUE, delivery.JOB, tending.PRUNE),

@@ -6,7 +6,7 @@ the two tables of projects; the second reads what the queue says of a job, and n
 
 from __future__ import annotations
 
-from service.feature import Feature, Menu, owns, reads
+from service.feature import REMOVED, Feature, Menu, owns, reads
 from service.features.projects import listing, naming, project, results, saving, texts
 from service.telegram.router import Router
 from service.text import Text
@@ -21,6 +21,7 @@ PROJECTS = Feature(
     name="projects",
     title=Text(en="Projects", ru="Проекты"),
     needs=NEEDS,
+    erases={"project_history": REMOVED, "projects": REMOVED},
     menu=Menu(buttons=(texts.PROJECTS_BUTTON,), commands=(("projects", texts.PROJECTS_COMMAND),)),
     router=Router.merge((listing.router, naming.router, project.router, results.router)),
 )

@@ -4,7 +4,7 @@ Two switches: people are linked and see what came of their link; rewards need th
 of other rooms only what they wrote down: users how somebody started, payments what he paid.
 """
 
-from service.feature import Event, Feature, Hear, Menu, Rooms, owns, reads
+from service.feature import KEPT, Event, Feature, Hear, Menu, Rooms, owns, reads
 from service.features.referrals import handlers, linking, notices, rewarding, texts
 from service.kernel.jobs import JobLoop
 from service.payments import wallet
@@ -21,6 +21,7 @@ def _pokes(job: str) -> Hear:
 REFERRALS = Feature(
     name="referrals",
     title=Text(en="Referrals", ru="Партнёрка"),
+    erases={"referrals": KEPT},
     needs={
         "referrals": owns("id", "referrer_id", "referred_id", "reward_rub", "created_at", "rewarded_at", "void_reason"),
         "users": reads("user_id", "started_with", "started_at", "created_at"),

@@ -16,6 +16,7 @@ from aiohttp import hdrs, web
 
 from service.errors import Invalid
 from service.feature import HttpRoute, Rooms
+from service.kernel.clock import Clock
 from service.kernel.database import Connection
 from service.ops.reading import Asked
 from service.ops.writing import idempotency, journal
@@ -71,17 +72,23 @@ def route(
 
     async def handle(request: web.Request, rooms: Rooms) -> web.StreamResponse:
         asked, wanted = Asked(request.match_info, request.query), await body_of(request, kind)
-        write = Write(f"POST {request.path}", key_of(request), _digest(wanted))
+        write = Write(_scope(what, request.path), key_of(request), _digest(wanted))
 
         async def do(conn: Connection) -> Answer:
             done = await work(rooms, conn, asked, wanted)
-            await journal.note(rooms, conn, Deed(who_asks(request), what, done.subject, done.details))
+            deed = Deed(who_asks(request), what, done.subject, done.details)
+            await journal.note(conn, deed, rooms.of(Clock).now())
             return Answer(200, msgspec.json.encode(done.told))
 
         answer = await idempotency.at_once(rooms, write, do)
         return web.Response(body=answer.body, status=answer.status, content_type="application/json")
 
     return HttpRoute("POST", path, handle)
+
+
+def _scope(what: str, path: str) -> str:
+    """What is written to; whose id is in the path is not kept, also not by what erases him."""
+    return f"{what}:{hashlib.sha256(path.encode()).hexdigest()[:32]}"
 
 
 def _digest(wanted: Any) -> bytes:

@@ -13,7 +13,6 @@ import msgspec
 
 from service.feature import Feature, Need, Rooms
 from service.kernel import queries
-from service.kernel.clock import Clock
 from service.kernel.database import Connection, Database
 from service.ops import paging, reading
 from service.ops.reading import Asked
@@ -62,10 +61,9 @@ _note = SQL.exec("note_deed")
 _list = SQL.many("list_deeds", _Row)
 
 
-async def note(rooms: Rooms, conn: Connection, deed: Deed) -> None:
+async def note(conn: Connection, deed: Deed, at: datetime) -> None:
     """On the caller's transaction: what was not done is not in the log, and what is not in the log was not done."""
     details = msgspec.json.encode(deed.details).decode()
-    at = rooms.of(Clock).now()
     await _note(conn, at=at, who=deed.who, what=deed.what, subject=deed.subject, details=details)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from service.feature import Feature, HttpRoute, Need
+from service.feature import Erasing, Feature, HttpRoute, Need
 from service.ops.writing import idempotency
 from service.payments.operators import routes
 from service.text import Text
@@ -22,6 +22,14 @@ def reviewing(inbox: Need) -> Feature:
         name="payment_events",
         title=Text(en="What processors said", ru="Сообщения платёжных систем"),
         needs={"payment_events": inbox},
+        # The books need who told of which payment and when, which are columns; what was told names people.
+        erases={
+            "payment_events": Erasing(
+                blanks={"body": "{}"},
+                mentions=("body",),
+                refers=(("payment_id", "payments", "payment_id"), ("reference", "payments", "provider_payment_id")),
+            )
+        },
         routes=routes.OF_EVENTS,
     )
 
@@ -42,6 +50,7 @@ def writing(money: Mapping[str, Need]) -> Feature:
         name="idempotency_keys",
         title=Text(en="Adjustments and refunds", ru="Корректировки и возвраты"),
         needs={**idempotency.NEEDS, **money},
+        erases={"idempotency_keys": Erasing(removes=True, mentions=("scope", "response"))},
         routes=routes.WRITES,
         jobs=(idempotency.JOB,),
     )
