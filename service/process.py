@@ -21,6 +21,7 @@ from service.errors import Upstream
 from service.feature import Feature
 from service.features import FEATURES
 from service.kernel import log as logs
+from service.kernel.log.reports import reported
 from service.ops.operations import Operations
 from service.telegram import webhook
 from service.telegram.client.registration import set_webhook_if_differs
@@ -60,7 +61,8 @@ def _live(config: Config, life: Callable[[Config], Coroutine[object, object, Non
     with development.prepared(config) if config.development else nullcontext(config) as config:
         for secret in config.secrets():
             logs.hide(secret)
-        asyncio.run(life(config))
+        with reported(config.sentry_dsn, environment=config.environment, hosts=config.database.hosts):
+            asyncio.run(life(config))
     logs.flush()
 
 

@@ -96,6 +96,7 @@ class Config:
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]
     log_format: Literal["json", "text"]
     slow_query_ms: int
+    sentry_dsn: str | None
 
     @property
     def development(self) -> bool:

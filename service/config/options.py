@@ -129,4 +129,5 @@ OPTIONS = (
     Option("LOG_LEVEL", "INFO", parse.one_of(*LEVELS), "the least that is logged"),
     Option("LOG_FORMAT", "text", parse.one_of("json", "text"), "json or text", in_production="json"),
     Option("SLOW_QUERY_MS", "20", parse.whole(0, 600_000), "a query that takes longer is logged by name"),
+    _secret("SENTRY_DSN", parse.sentry_dsn, "where exceptions are reported; none: to nobody"),
 )

@@ -89,6 +89,14 @@ def address(value: str) -> str:
     return value.rstrip("/")
 
 
+def sentry_dsn(value: str) -> str:
+    """As Sentry shows it under Client Keys: https://KEY@HOST/NUMBER."""
+    url = urlsplit(text(value))
+    if url.scheme not in ("http", "https") or not (url.username and url.hostname and re.search(r"/[0-9]+$", url.path)):
+        raise ValueError("must be a DSN like https://KEY@o1.ingest.sentry.io/1")
+    return value
+
+
 def email(value: str) -> str:
     if not re.fullmatch(r"[^\s@]{1,64}@[^\s@]{1,190}", text(value)):
         raise ValueError("must be an e-mail address")

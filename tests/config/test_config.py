@@ -22,7 +22,7 @@ CONTRACT = [
 SINCE = [
     "YOOKASSA_RECEIPT_EMAIL", "YOOKASSA_VAT_CODE", "POLAR_PRODUCT_ID",
     "BACKUP_TO", "BACKUP_EVERY", "BACKUP_VERIFY", "BACKUP_RECIPIENTS", "BACKUP_IDENTITY",
-    "S3_ENDPOINT", "S3_REGION", "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY",
+    "S3_ENDPOINT", "S3_REGION", "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY", "SENTRY_DSN",
 ]  # fmt: skip
 OLDER_SPELLINGS = ["DB_POOL_SIZE", "DB_MAX_OVERFLOW"]
 
@@ -44,11 +44,12 @@ EVERY_SECRET = PRODUCTION | {
     "GENERATION_API_KEY": "generation-key-1",
     "PREDICTIONS_API_KEY": "predictions-key-1",
     "S3_SECRET_ACCESS_KEY": "s3-secret-1",
+    "SENTRY_DSN": "https://sentry-key-1@sentry.example.org/1",
 }
 HIDDEN = [
     TOKEN, "hook-secret-1", "operator-secret-1", "pa55-w0rd", "owner", "db.internal", "6432",
     "yookassa-secret-1", "stripe-secret-1", "stripe-hook-1", "stripe-hook-2", "polar-token-1", "polar-hook-1",
-    "provider-token-1", "generation-key-1", "s3-secret-1",
+    "provider-token-1", "generation-key-1", "s3-secret-1", "sentry-key-1",
 ]  # fmt: skip
 
 

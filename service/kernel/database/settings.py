@@ -5,6 +5,7 @@ It knows the settings of one PostgreSQL; it knows nothing of the environment the
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -46,6 +47,14 @@ class DatabaseSettings:
         query = parse_qs(url.query)
         named = [unquote(url.path.lstrip("/")), *query.get("dbname", []), *query.get("database", [])]
         return f"database {next(filter(None, named), '(default)')}"
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Where it is, for whoever has to keep it to himself."""
+        url = urlsplit(self.dsn or "")
+        named = [*url.netloc.rpartition("@")[2].split(","), *",".join(parse_qs(url.query).get("host", [])).split(",")]
+        hosts = (re.sub(r":[0-9]*$", "", unquote(one)).strip("[]") for one in named)
+        return tuple(dict.fromkeys(filter(None, hosts)))
 
     def __repr__(self) -> str:
         return f"DatabaseSettings({self.where}, pool {self.pool_min}-{self.pool_max}, pooler {self.pooler})"

@@ -16,7 +16,7 @@ from service.kernel.log.line import canonical_json, json_line, request_id, text_
 from service.kernel.log.mask import hide, mask
 from service.kernel.log.sink import Sink
 
-__all__ = ["Log", "RateLimited", "configure", "flush", "hide", "request_id"]
+__all__ = ["Log", "RateLimited", "configure", "flush", "hide", "report_to", "request_id"]
 
 GATHER_S = 0.05  # lines of this long share one write; nobody reads a log faster
 STOP_S = 1.0  # how long a stopping process waits for a reader that has fallen behind
@@ -24,6 +24,9 @@ THIRD_PARTIES = ("aiohttp", "asyncio", "asyncpg", "yoyo")  # their INFO is about
 # What a stranger sends that is no HTTP, or cannot be unpacked; our own handlers let nothing through to it.
 STRANGERS = "aiohttp.server"
 MOST_KEYS = 1000  # of a RateLimited; keys are written in the code, so this is never reached in earnest
+
+Report = Callable[[logging.LogRecord], None]
+"""Takes a record that carries an exception. Must neither raise nor wait."""
 
 LINES: dict[str, Callable[[logging.LogRecord], str]] = {"json": json_line, "text": text_line}
 
@@ -107,6 +110,7 @@ class _Handler(logging.Handler):
         super().__init__()
         self.line = line
         self._sink = Sink(stream)
+        self.report: Report | None = None
         self._due_in: asyncio.AbstractEventLoop | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -116,6 +120,8 @@ class _Handler(logging.Handler):
             self._sink.push(f"a log line of {record.name} could not be written: {type(error).__name__}".encode())
         if record.levelno >= logging.WARNING or self._sink.crowded or not self._drain_soon():
             self._sink.drain()
+        if self.report is not None and record.exc_info:
+            self.report(record)
 
     def push(self, line: bytes) -> None:
         """A line that is neither urgent nor in need of masking."""
@@ -168,6 +174,13 @@ def configure(level: str = "INFO", line_format: Literal["json", "text"] = "text"
         logging.getLogger(name).setLevel(quiet)
     logging.getLogger(STRANGERS).setLevel(logging.CRITICAL if quiet > logging.DEBUG else quiet)
     logging.captureWarnings(True)
+
+
+def report_to(report: Report | None) -> None:
+    """Tell exceptions that are logged from now on to somebody else as well. After `configure`."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _Handler):
+            handler.report = report
 
 
 def _json_handler() -> _Handler | None:
