@@ -185,7 +185,7 @@ PROMISED: dict[str, Row] = {
     "payment_transactions": together([RECORDS, BOOKING, Row(off=names("payment_transactions"))]),
     "idempotency_keys": together([WRITES, BROADCASTS, ERASURE]),
     # Nobody changes anything without saying so.
-    "admin_log": together([LOG, BROADCASTS, ERASURE]),
+    "admin_log": together([LOG, WRITES, BROADCASTS, ERASURE]),
     "erased_people": ERASURE,
     "broadcasts": BROADCASTS,
     "broadcast_recipients": BROADCASTS,

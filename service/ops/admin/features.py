@@ -11,6 +11,8 @@ from service import http
 from service.errors import DatabaseAway
 from service.ops import catalog
 from service.ops.operations import Operations
+from service.ops.writing import door, journal
+from service.ops.writing.journal import Deed
 
 
 def features_of(operations: Operations) -> dict[str, object]:
@@ -37,11 +39,13 @@ async def show_features(_request: web.Request, operations: Operations) -> web.Re
     return http.answer(features_of(operations))
 
 
-async def refresh(_request: web.Request, operations: Operations) -> web.Response:
+async def refresh(request: web.Request, operations: Operations) -> web.Response:
     """Probe now. Raises DatabaseAway when there was nothing to look at."""
     await operations.switchboard.refresh()
     if not operations.database.reachable:
         raise DatabaseAway
+    deed = Deed(door.who_asks(request), "probe", "features")
+    await journal.note_afterwards(operations.database, deed, operations.clock.now())
     return http.answer(features_of(operations))
 
 

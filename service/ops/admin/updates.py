@@ -12,6 +12,8 @@ from service.errors import Conflict, FeatureOff, Upstream
 from service.kernel.log import Log
 from service.ops import paging
 from service.ops.operations import Operations
+from service.ops.writing import door, journal
+from service.ops.writing.journal import Deed
 from service.telegram import inbox
 from service.telegram.inbox import FailedUpdate, Failures, FailuresInTable
 from service.telegram.reply import Call
@@ -47,6 +49,8 @@ async def replay(request: web.Request, operations: Operations) -> web.Response:
     sent = await _send(operations, answer)
     await failures.mark_replayed(update_id)
     log.info("update replayed", update_id=update_id, sent=sent)
+    deed = Deed(door.who_asks(request), "replay", f"update:{update_id}", {"sent": sent})
+    await journal.note_afterwards(operations.database, deed, operations.clock.now())
     return http.answer({"update_id": update_id, "result": "replayed", "sent": sent})
 
 

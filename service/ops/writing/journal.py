@@ -1,7 +1,7 @@
 """The log of what operators did: written on the transaction that does it, read at GET /admin/log, changed by nobody.
 
-It knows who, what, to whom and when; it knows no operation. What a row tells of a person is his id alone, so that a
-log that only grows has nothing of his to give up.
+It knows who, what, to what and when; it knows no operation. It names no person, so that a log that only grows has
+nothing of anybody's to give up: what is named (an adjustment's key, a payment) leads to him as long as he is there.
 """
 
 from __future__ import annotations
@@ -11,14 +11,18 @@ from datetime import datetime
 
 import msgspec
 
+from service.errors import Unavailable
 from service.feature import Feature, Need, Rooms
 from service.kernel import queries
 from service.kernel.database import Connection, Database
+from service.kernel.log import Log
 from service.ops import paging, reading
 from service.ops.reading import Asked
 from service.text import Text
 
 NEWEST = (datetime.fromisoformat("9999-12-31T00:00:00+00:00"), 2**63 - 1)
+
+log = Log("admin")
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -65,6 +69,15 @@ async def note(conn: Connection, deed: Deed, at: datetime) -> None:
     """On the caller's transaction: what was not done is not in the log, and what is not in the log was not done."""
     details = msgspec.json.encode(deed.details).decode()
     await _note(conn, at=at, who=deed.who, what=deed.what, subject=deed.subject, details=details)
+
+
+async def note_afterwards(database: Database, deed: Deed, at: datetime) -> None:
+    """Of what is no write of ours, and what must go on while there is no log. Then the process's own log has it."""
+    try:
+        async with database.acquire() as conn:
+            await note(conn, deed, at)
+    except Unavailable as error:
+        log.warning("deed not noted", what=deed.what, subject=deed.subject, reason=error.code)
 
 
 async def show_log(rooms: Rooms, asked: Asked) -> object:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from service.feature import Erasing, Feature, HttpRoute, Need
-from service.ops.writing import idempotency
+from service.ops.writing import idempotency, journal
 from service.payments.operators import routes
 from service.text import Text
 
@@ -49,7 +49,7 @@ def writing(money: Mapping[str, Need]) -> Feature:
     return Feature(
         name="idempotency_keys",
         title=Text(en="Adjustments and refunds", ru="Корректировки и возвраты"),
-        needs={**idempotency.NEEDS, **money},
+        needs={**idempotency.NEEDS, **journal.NEEDS, **money},
         erases={"idempotency_keys": Erasing(removes=True, mentions=("scope", "response"))},
         routes=routes.WRITES,
         jobs=(idempotency.JOB,),

@@ -19,8 +19,9 @@ from service.feature import HttpRoute, Rooms
 from service.kernel.clock import Clock
 from service.kernel.database import Connection, Database
 from service.kernel.jobs import JobLoop
-from service.ops.writing import idempotency
+from service.ops.writing import door, idempotency, journal
 from service.ops.writing.idempotency import Answer
+from service.ops.writing.journal import Deed
 from service.payments.operators import adjusting, records, refunding, requests, review
 from service.payments.operators.refunding import Pursued
 
@@ -61,6 +62,7 @@ async def retry_event(request: web.Request, rooms: Rooms) -> web.StreamResponse:
     event_id = requests.event_id(request.match_info["event_id"])
     async with rooms.of(Database).acquire() as conn:
         await review.retry(conn, event_id, rooms.of(Clock).now())
+    await _noted(request, rooms, "retry_event", event_id)
     rooms.of(JobLoop).poke(AGAIN)
     return http.answer({"id": event_id, "status": "waiting"})
 
@@ -71,6 +73,7 @@ async def close_event(request: web.Request, rooms: Rooms) -> web.StreamResponse:
     closing = requests.body(await _body(request), requests.Closing)
     async with rooms.of(Database).acquire() as conn:
         await review.close(conn, event_id, closing.reason, rooms.of(Clock).now())
+    await _noted(request, rooms, "close_event", event_id)
     return http.answer({"id": event_id, "status": "closed"})
 
 
@@ -82,7 +85,10 @@ async def adjust(request: web.Request, rooms: Rooms) -> web.StreamResponse:
     adjustment = adjusting.Adjustment(user_id, write.key, asked.by_rub, asked.reason)
 
     async def work(conn: Connection) -> Answer:
-        return Answer(200, msgspec.json.encode(await adjusting.adjust(rooms, conn, adjustment)))
+        adjusted = await adjusting.adjust(rooms, conn, adjustment)
+        deed = Deed(door.who_asks(request), "adjust", f"adjustment:{write.key}", {"amount_rub": asked.amount_rub})
+        await journal.note(conn, deed, rooms.of(Clock).now())
+        return Answer(200, msgspec.json.encode(adjusted))
 
     return _answered(await idempotency.at_once(rooms, write, work))
 
@@ -95,12 +101,20 @@ async def refund(request: web.Request, rooms: Rooms) -> web.StreamResponse:
     asked = refunding.Asked(payment_id, write.key, body.part, body.reason)
 
     async def begin(conn: Connection) -> refunding.Begun:
-        return await refunding.begin(rooms, conn, asked)
+        begun = await refunding.begin(rooms, conn, asked)
+        deed = Deed(door.who_asks(request), "refund", f"payment:{payment_id}", {"amount": body.amount})
+        await journal.note(conn, deed, rooms.of(Clock).now())
+        return begun
 
     async def go_on(begun: refunding.Begun) -> Answer:
         return _of_refund(await refunding.ask(rooms, begun.refund, begun.payment) if begun.is_ours else begun.pursued)
 
     return _answered(await idempotency.in_steps(rooms, write, begin, go_on))
+
+
+async def _noted(request: web.Request, rooms: Rooms, what: str, event_id: int) -> None:
+    deed = Deed(door.who_asks(request), what, f"event:{event_id}")
+    await journal.note_afterwards(rooms.of(Database), deed, rooms.of(Clock).now())
 
 
 def _of_refund(pursued: Pursued) -> Answer:
