@@ -333,7 +333,7 @@ WITH open AS (
     UNION ALL
     (SELECT 'waiting', due_at FROM generation_jobs WHERE status = 'waiting' ORDER BY due_at LIMIT $2)
     UNION ALL
-    (SELECT 'running', started_at FROM generation_jobs WHERE status = 'running' LIMIT $2)
+    (SELECT 'running', started_at FROM generation_jobs WHERE status = 'running' ORDER BY instance_id LIMIT $2)
 )
 
 SELECT

@@ -31,12 +31,13 @@ SELECT coalesce(max(id), 0) AS id FROM tail_events;
 
 -- name: id_before(since) :value
 -- Where to go on from, so that what happened since then is seen.
-SELECT
-    coalesce(
-        (SELECT min(recent.id) - 1 FROM tail_events AS recent WHERE recent.happened_at >= $1),
-        (SELECT max(id) FROM tail_events),
-        0
-    ) AS id;
+-- What was told late, after an outage, has a high id and an early time: so not simply the first by time.
+WITH recent AS MATERIALIZED (
+    SELECT id FROM tail_events
+    WHERE happened_at >= $1
+)
+
+SELECT coalesce((SELECT min(recent.id) - 1 FROM recent), (SELECT max(id) FROM tail_events), 0) AS id;
 
 -- name: list_after(after, until, names, user_id, model_id, page) :many
 -- What is wanted of what came after the one id, up to the other.

@@ -119,6 +119,10 @@ FILL = (
         CASE WHEN n % 10 = 0 THEN now() END, CASE WHEN n % 1000 = 0 THEN now() END
     FROM generate_series(100, {ROWS}, 2) AS n
     """,
+    f"""
+    INSERT INTO tail_events (key, name, instance, user_id, happened_at)
+    SELECT gen_random_uuid(), 'started', 'a', n, now() - n * interval '1 second' FROM generate_series(1, {ROWS}) AS n
+    """,
     "VACUUM ANALYZE",
 )
 PAYMENT = "00000000-0000-4000-8000-000000000000"
@@ -275,6 +279,23 @@ HOT: list[tuple[str, tuple[object, ...], set[str]]] = [
     ("telegram.get_failed", (1, 5), {"failed_updates_pkey"}),
     ("telegram.list_failed", (1, SOON, 0, 50), {"failed_updates_waiting_idx"}),
     ("telegram.prune_failures", (SOON, 5_000), {"failed_updates_mended_idx"}),
+    ("telegram.measure_parked", (1, SOON, 10_000), {"failed_updates_waiting_idx"}),
+    ("payments.measure_inbox", (SOON, 10_000), {"payment_events_review_idx"}),
+    (
+        "generation.measure_jobs",
+        (SOON, 10_000),
+        {
+            "generation_jobs_queued_idx",
+            "generation_jobs_limited_idx",
+            "generation_jobs_waiting_idx",
+            "generation_jobs_running_idx",
+        },
+    ),
+    ("tail.last_id", (), {"tail_events_pkey"}),
+    ("tail.id_before", (SOON,), {"tail_events_happened_idx", "tail_events_pkey"}),
+    ("tail.list_after", (ROWS - 100, ROWS, ["started"], 5, None, 100), {"tail_events_pkey"}),
+    ("tail.list_last", (ROWS, None, None, None, 10), {"tail_events_pkey"}),
+    ("tail.prune_events", ("2000-01-01Z", 5_000), {"tail_events_happened_idx"}),
 ]
 
 
