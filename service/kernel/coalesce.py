@@ -43,9 +43,10 @@ class Coalesced(Generic[K, V]):
         self._taken = 0  # batches so far
         self._taken_at = 0.0  # when the last of them was
         self._relief: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # remembered: each question is a call of the system
 
     async def __call__(self, key: K) -> V | None:
-        loop = asyncio.get_running_loop()
+        loop = self._loop = self._loop or asyncio.get_running_loop()
         waiter: asyncio.Future[V | None] = loop.create_future()
         self._waiting.setdefault(key, []).append(waiter)
         if not self._lanes:

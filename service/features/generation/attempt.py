@@ -93,9 +93,14 @@ async def give_up(rooms: Rooms, asked: Asked, model: Model | None, reference: st
         log.exception("a provider broke", provider=model.provider, model=model.id)
 
 
+def is_heard(rooms: Rooms) -> bool:
+    """Whether anybody watches: what is told is gathered for nobody else."""
+    return EVENT in rooms.of(Hearers)
+
+
 def happened(rooms: Rooms, asked: Asked, model_id: str, status: str, **more: object) -> None:
     """Tell whoever watches. more: task_id, error_code, error_message, duration_ms."""
-    if EVENT not in rooms.of(Hearers):
+    if not is_heard(rooms):
         return
     model = rooms.of(Catalog).model(model_id)
     told = {

@@ -16,7 +16,7 @@ from service.errors import ServiceError
 from service.feature import Rooms
 from service.features.generation.queue import table
 from service.kernel.clock import Clock
-from service.kernel.database import Database
+from service.kernel.database import Connection, Database
 
 CHANNEL = "generation_jobs"
 # NOTIFY takes a lock that the whole server shares: a busy process says once what it would say a hundred times.
@@ -36,6 +36,7 @@ class Bell:
         self.answered_here = False
         self.on_call_off: Callable[[UUID], None] = lambda _job_id: None
         self._settled_at: float | None = None
+        self._joined_at = -math.inf
         database.listen(CHANNEL, self._hear)
         database.when_up(self._count_outage)
 
@@ -57,6 +58,18 @@ class Bell:
         self.wake()
         if not self.answered_here:
             self._say("")
+
+    async def ring_with(self, conn: Connection) -> bool:
+        """Ring with the commit of this transaction, which is sooner than after it; whether that was done.
+
+        Only where others have to hear it, and nothing was said for a while: else commits would wait for each other.
+        """
+        now = self._clock.monotonic()
+        if self.answered_here or now - self._joined_at < QUIET_S:
+            return False
+        self._joined_at = now
+        await table.ring(conn, payload="")
+        return True
 
     def call_off(self, job_id: UUID) -> None:
         """Whoever is at this job can stop."""

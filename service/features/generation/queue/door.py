@@ -20,7 +20,7 @@ from service.features.generation.queue import table
 from service.features.generation.queue.bell import Bell
 from service.features.generation.work import Claim, Order, Placed
 from service.kernel.clock import Clock
-from service.kernel.database import Database
+from service.kernel.database import Connection, Database
 from service.telegram.router import Context
 
 
@@ -54,7 +54,7 @@ class Queue:
     async def disown(self, rooms: Rooms, instance_id: UUID, leases: Collection[table.Lease]) -> None:
         """This instance knows nothing of these: they are as those of the dead."""
 
-    async def claim(self, rooms: Rooms, wish: Wish) -> list[Claim]:
+    async def claim(self, rooms: Rooms, conn: Connection, wish: Wish) -> list[Claim]:
         """Take work. Raises Unavailable."""
         return []
 
@@ -70,9 +70,10 @@ class QueueInTable(Queue):
         if ctx.conn is None:
             return await super().place(ctx, order)
         most = ctx.of(Catalog).jobs_per_person
+        bell = ctx.of(Bell)
         placed = await table.enqueue(ctx.conn, order, ctx.of(Clock).now(), most)
         if placed.is_new:
-            ctx.afterwards.append(ctx.of(Bell).ring)
+            ctx.afterwards.append(bell.wake if await bell.ring_with(ctx.conn) else bell.ring)
         return placed
 
     async def attend(self, rooms: Rooms, instance_id: UUID, name: str) -> set[table.Lease]:
@@ -84,12 +85,11 @@ class QueueInTable(Queue):
         async with rooms.of(Database).acquire() as conn:
             await table.disown(conn, instance_id, leases)
 
-    async def claim(self, rooms: Rooms, wish: Wish) -> list[Claim]:
+    async def claim(self, rooms: Rooms, conn: Connection, wish: Wish) -> list[Claim]:
         who: dict[str, Any] = {"instance_id": wish.instance_id, "now": rooms.of(Clock).now(), "most_rub": wish.most_rub}
-        async with rooms.of(Database).acquire() as conn:
-            claims = await table.claim(conn, **who, since=wish.since, batch=wish.batch)
+        claims = await table.claim(conn, **who, since=wish.since, batch=wish.batch)
         if wish.thorough and len(claims) < wish.batch:
-            async with rooms.of(Database).transaction() as conn:
+            async with conn.transaction():
                 claims += await table.claim_limited(conn, **who, batch=wish.batch - len(claims))
         return claims
 

@@ -14,7 +14,7 @@ from service.config import Config
 from service.errors import Unavailable, Upstream
 from service.feature import Rooms
 from service.features.generation import delivery
-from service.features.generation.attempt import happened
+from service.features.generation.attempt import happened, is_heard
 from service.features.generation.billing import Billing, Lost
 from service.features.generation.queue import table
 from service.features.generation.work import Claim, Ended, Result
@@ -96,6 +96,8 @@ class Endings:
         return {one: one.job_id in finished and one.lease == last[one.job_id] for one in ended}
 
     def _tell(self, rooms: Rooms, claim: Claim, ended: Ended) -> None:
+        if not is_heard(rooms):
+            return
         spent = self._clock.now() - claim.started_at
         happened(
             rooms,

@@ -32,6 +32,7 @@ from service.features.generation.queue.door import Queue, Wish
 from service.features.generation.queue.tending import RESCUE
 from service.features.generation.work import Claim
 from service.kernel.clock import Clock
+from service.kernel.database import Connection, Database
 from service.kernel.jobs import JobLoop
 from service.kernel.log import Log
 
@@ -85,6 +86,7 @@ class Worker:
         self._bell = rooms().of(Bell)
         self._bell.on_call_off = self._call_off
         self._loops: list[Task] = []
+        self._loop = asyncio.get_running_loop()  # asked for once: each question is a call of the system
 
     def start(self) -> None:
         self._loops = [asyncio.create_task(self._keep_claiming()), asyncio.create_task(self._keep_beating())]
@@ -110,26 +112,32 @@ class Worker:
 
     async def _keep_claiming(self) -> None:
         while True:
-            wanted = self._free
-            claims = await self._claim_surely(wanted) if wanted else []
+            if self._free:
+                await self._claim_surely()
+            self._bell.answered_here = self._free > 0
+            await self._bell.heard(POLL_S)
+
+    async def _claim_surely(self) -> None:
+        """As far as it can be now: the next look comes by itself."""
+        try:
+            async with self._rooms().of(Database).acquire() as conn:
+                await self._claim_while_there_is(conn)
+        except Unavailable:
+            return
+        except Exception:  # a worker that ended would look like one that is alive
+            log.exception("claiming failed")
+
+    async def _claim_while_there_is(self, conn: Connection) -> None:
+        """On one connection, half of the hands at a time: a claim is on its way before the last one's work begins."""
+        self._more = True
+        while self._more and self._free:
+            wanted = min(self._free, max(self._hands // 2, 1))
+            claims = await self._claim(conn, wanted)
             for claim in claims:
                 self._begin(claim)
             self._more = len(claims) == wanted
-            self._bell.answered_here = self._free > 0
-            if not (self._more and self._free):
-                await self._bell.heard(POLL_S)
 
-    async def _claim_surely(self, batch: int) -> list[Claim]:
-        """Nothing, where it cannot be: the next look comes by itself."""
-        try:
-            return await self._claim(batch)
-        except Unavailable:
-            return []
-        except Exception:  # a worker that ended would look like one that is alive
-            log.exception("claiming failed")
-            return []
-
-    async def _claim(self, batch: int) -> list[Claim]:
+    async def _claim(self, conn: Connection, batch: int) -> list[Claim]:
         """Beats first where the last one is late: a claim of somebody who seems dead would be taken away."""
         rooms, now = self._rooms(), self._now()
         sweep = now - self._swept_at >= SWEEP_S
@@ -138,7 +146,7 @@ class Worker:
         since = LONG_AGO if sweep else self._since
         self._limited = any(model.at_once for model in rooms.of(Catalog).models)
         wish = Wish(self.instance_id, batch, rooms.of(Billing).most_rub, since, sweep or self._limited)
-        claims = await rooms.of(Queue).claim(rooms, wish)
+        claims = await rooms.of(Queue).claim(rooms, conn, wish)
         if sweep:
             self._swept_at = now
         if fresh := [claim.place for claim in claims if claim.attempts == 1]:
@@ -154,7 +162,7 @@ class Worker:
 
     def _begin(self, claim: Claim) -> None:
         lease = table.Lease(claim.job_id, claim.lease)
-        task = asyncio.create_task(self._carry_out(claim, lease))
+        task = self._loop.create_task(self._carry_out(claim, lease))
         self._tasks[task] = lease
         self._held[lease] = task
         task.add_done_callback(self._let_go)
@@ -205,13 +213,19 @@ class Worker:
 
     async def _through_outages(self, do: Callable[[], Awaitable[T]]) -> T:
         """Do it as soon as the database lets us; whether it is still ours to do, the lease says."""
+        try:
+            return await do()
+        except (Unavailable, TransactionConflict):
+            return await self._when_it_lets_us(do)
+
+    async def _when_it_lets_us(self, do: Callable[[], Awaitable[T]]) -> T:
         task, pause_s = cast("Task", asyncio.current_task()), FIRST_PAUSE_S
+        self._stuck.add(task)
         while True:
+            await asyncio.sleep(pause_s)
             try:
                 done = await do()
             except (Unavailable, TransactionConflict):
-                self._stuck.add(task)
-                await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, POLL_S)
             else:
                 self._stuck.discard(task)

@@ -7,7 +7,8 @@ from uuid import uuid4
 
 from service.features.generation.in_process import InProcess
 from service.features.generation.queue.door import Queue, Wish
-from service.features.generation.work import Order, Placed
+from service.features.generation.work import Claim, Order, Placed
+from service.kernel.database import Database
 from service.telegram.router import Context
 from tests.features.generation.queue.workshop import EVERYTHING, LONG_AGO, NARROW, Workshop, order, statuses
 from tests.waiting import until
@@ -27,12 +28,17 @@ async def test_without_a_table_it_is_made_here(workshop: Workshop, raw: Any) -> 
     await until(lambda: workshop.ears.texts == ["made a fox"])
     assert await statuses(raw) == {}
     assert workshop.told() == [("started", None), ("success", None)]
-    assert await workshop.rooms.of(Queue).claim(workshop.rooms, wish()) == []
+    assert await claimed(workshop, wish()) == []
 
 
 def wish(**fields: Any) -> Wish:
     told: dict[str, Any] = {"batch": 10, "most_rub": EVERYTHING, "since": LONG_AGO, "thorough": True}
     return Wish(uuid4(), **{**told, **fields})
+
+
+async def claimed(workshop: Workshop, wish: Wish) -> list[Claim]:
+    async with workshop.rooms.of(Database).acquire() as conn:
+        return await workshop.rooms.of(Queue).claim(workshop.rooms, conn, wish)
 
 
 async def test_with_the_database_away_it_is_made_here(workshop: Workshop, raw: Any) -> None:
@@ -43,13 +49,12 @@ async def test_with_the_database_away_it_is_made_here(workshop: Workshop, raw: A
 
 
 async def test_limited_models_are_for_the_thorough(workshop: Workshop) -> None:
-    door = workshop.rooms.of(Queue)
     for what in (NARROW, NARROW):
         await workshop.place(order(what=what))
     await workshop.place(order())
-    assert [one.model_id for one in await door.claim(workshop.rooms, wish(thorough=False))] == ["free"]
+    assert [one.model_id for one in await claimed(workshop, wish(thorough=False))] == ["free"]
     await workshop.place(order())
-    taken = await door.claim(workshop.rooms, wish(batch=2))
+    taken = await claimed(workshop, wish(batch=2))
     assert sorted(one.model_id for one in taken) == ["free", "narrow"], "no more than hands"
 
 
@@ -57,7 +62,7 @@ async def test_leaving(workshop: Workshop, raw: Any) -> None:
     door, mine = workshop.rooms.of(Queue), wish()
     assert await door.attend(workshop.rooms, mine.instance_id, "a test") == set()
     await workshop.place(order())
-    (claim,) = await door.claim(workshop.rooms, mine)
+    (claim,) = await claimed(workshop, mine)
     (held,) = await door.attend(workshop.rooms, mine.instance_id, "a test")
     assert (held.job_id, held.lease) == (claim.job_id, claim.lease)
     assert await door.leave(workshop.rooms, mine.instance_id) == 1
