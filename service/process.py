@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 
+import uvloop
 from aiohttp import web
 
 from service import development, http
@@ -62,7 +63,7 @@ def _live(config: Config, life: Callable[[Config], Coroutine[object, object, Non
         for secret in config.secrets():
             logs.hide(secret)
         with reported(config.sentry_dsn, environment=config.environment, hosts=config.database.hosts):
-            asyncio.run(life(config))
+            uvloop.run(life(config))
     logs.flush()
 
 

@@ -5,7 +5,6 @@ Nobody hears the events, and all work is free: it is told to no ledger. The othe
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 import asyncpg
+import uvloop
 
 from benchmarks.contestants import Enqueue, Handle
 from benchmarks.webhook import ENVIRONMENT
@@ -67,7 +67,7 @@ class Ours:
         self._config = load({**ENVIRONMENT, "DATABASE_URL": dsn, "LOG_LEVEL": "ERROR"})
 
     def run(self, main: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run(main)
+        return uvloop.run(main)
 
     async def install(self) -> None:
         migrate.up(self.dsn)
