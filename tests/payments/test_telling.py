@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from service.feature import Event, Hearers, Rooms
+from service.feature import NOBODY, Event, Hearers, Rooms
 from service.kernel.database import Database
 from service.payments import callback
+from service.payments.event import Money
 from service.payments.settle import Settlement, SettlementInTables
 from tests.cast import FRIEND, PAYER
 from tests.payments.money import BROKEN, order, paid, refunded, rooms_for
@@ -22,7 +24,8 @@ def heard() -> list[Event]:
 
 @pytest.fixture
 def rooms(db: Database, heard: list[Event]) -> Rooms:
-    hearers = Hearers({"payment_settled": (lambda _, event: heard.append(event),)})
+    hearing = (lambda _, event: heard.append(event),)
+    hearers = Hearers({"payment_settled": hearing, "payment_review": hearing})
     return rooms_for(db).with_({Hearers: hearers})
 
 
@@ -37,7 +40,17 @@ async def test_a_payment_is_told_of_once(rooms: Rooms, raw: Any, heard: list[Eve
     report = paid(payment_id)
     await callback.settled(rooms, report)
     await callback.settled(rooms, report)
-    assert heard == [Event("payment_settled", PAYER.user_id, {"payment_id": payment_id})]
+    told = {"payment_id": payment_id, "provider": "yookassa", "credit_rub": Decimal("150.00")}
+    assert heard == [Event("payment_settled", PAYER.user_id, told)]
+
+
+async def test_money_for_an_operator_is_told_of_once(rooms: Rooms, raw: Any, heard: list[Event]) -> None:
+    report = paid(payment_id := await order(raw), money=Money(Decimal("1.00"), "RUB"))
+    outcome = await callback.settled(rooms, report)
+    await callback.settled(rooms, report)
+    assert outcome.status == "review"
+    told = {"payment_id": payment_id, "provider": "yookassa", "reason": outcome.reason}
+    assert heard == [Event("payment_review", NOBODY, told)]
 
 
 async def test_those_that_are_settled_together_are_each_told_of(rooms: Rooms, raw: Any, heard: list[Event]) -> None:
