@@ -58,14 +58,14 @@ async def credited(raw: Any) -> dict[int, Decimal]:
 
 
 def settled_for(payment_id: UUID) -> Outcome:
-    return Outcome("applied", "", payment_id, paid_by=PAYER.user_id)
+    return Outcome("applied", "", payment_id, paid_by=PAYER.user_id, credit_rub=ROUBLES.amount)
 
 
 async def test_each_has_its_effect(rooms: Rooms, raw: Any) -> None:
     payment_ids = await orders(raw)
     outcomes = await together(rooms, told(payment_ids))
     each = zip(payment_ids, USERS, strict=True)
-    assert outcomes == [Outcome("applied", "", payment_id, paid_by=user_id) for payment_id, user_id in each]
+    assert [(one.status, one.payment_id, one.paid_by) for one in outcomes] == [("applied", *pair) for pair in each]
     assert await credited(raw) == dict.fromkeys(USERS, ROUBLES.amount)
     rows = await raw.fetch("SELECT status, payment_id FROM payment_events ORDER BY id")
     assert {row["status"] for row in rows} == {"applied"}
