@@ -115,34 +115,42 @@ class Worker:
             if self._free:
                 await self._claim_surely()
             self._bell.answered_here = self._free > 0
-            await self._bell.heard(POLL_S)
+            if not (self._more and self._free):
+                await self._bell.heard(POLL_S)
 
     async def _claim_surely(self) -> None:
-        """As far as it can be now: the next look comes by itself."""
+        """As far as it can be now: the next look comes by itself.
+
+        It beats first where the last beat is late: a claim of somebody who seems dead would be taken away.
+        """
+        sweep = self._is_sweep_due
         try:
+            if sweep or self._now() - self._beaten_at >= self._beat_every_s:
+                await self._find_strays()
             async with self._rooms().of(Database).acquire() as conn:
-                await self._claim_while_there_is(conn)
+                await self._claim_while_there_is(conn, sweep)
         except Unavailable:
-            return
+            self._more = False
         except Exception:  # a worker that ended would look like one that is alive
+            self._more = False
             log.exception("claiming failed")
 
-    async def _claim_while_there_is(self, conn: Connection) -> None:
+    async def _claim_while_there_is(self, conn: Connection, sweep: bool) -> None:
         """On one connection, half of the hands at a time: a claim is on its way before the last one's work begins."""
         self._more = True
-        while self._more and self._free:
+        while self._more and self._free and (sweep or not self._is_sweep_due):
             wanted = min(self._free, max(self._hands // 2, 1))
-            claims = await self._claim(conn, wanted)
+            claims = await self._claim(conn, wanted, sweep)
             for claim in claims:
                 self._begin(claim)
-            self._more = len(claims) == wanted
+            self._more, sweep = len(claims) == wanted, False
 
-    async def _claim(self, conn: Connection, batch: int) -> list[Claim]:
-        """Beats first where the last one is late: a claim of somebody who seems dead would be taken away."""
+    @property
+    def _is_sweep_due(self) -> bool:
+        return self._now() - self._swept_at >= SWEEP_S
+
+    async def _claim(self, conn: Connection, batch: int, sweep: bool) -> list[Claim]:
         rooms, now = self._rooms(), self._now()
-        sweep = now - self._swept_at >= SWEEP_S
-        if sweep or now - self._beaten_at >= self._beat_every_s:
-            await self._find_strays()
         since = LONG_AGO if sweep else self._since
         self._limited = any(model.at_once for model in rooms.of(Catalog).models)
         wish = Wish(self.instance_id, batch, rooms.of(Billing).most_rub, since, sweep or self._limited)

@@ -319,8 +319,8 @@ async def test_a_claim_whose_answer_was_lost(workshop: Workshop, raw: Any, monke
     class Deaf(QueueInTable):
         lost = 0
 
-        async def claim(self, rooms: Rooms, wish: Wish) -> list[Claim]:
-            claims = await super().claim(rooms, wish)
+        async def claim(self, rooms: Rooms, conn: Connection, wish: Wish) -> list[Claim]:
+            claims = await super().claim(rooms, conn, wish)
             if claims and not self.lost:
                 self.lost = len(claims)
                 raise Unavailable
