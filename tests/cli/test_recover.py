@@ -23,6 +23,7 @@ JOBS = [
     "deliver_results",
     "link_referrals",
     "catch_up_rewards",
+    "give_up_broadcasts",
 ]
 DUE = """
     INSERT INTO users (user_id) VALUES (1);

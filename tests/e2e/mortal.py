@@ -96,11 +96,11 @@ def worked(name: str) -> None:
     """What a worker does, by the name of its method."""
     method: Callable[..., Awaitable[Any]] = getattr(Worker, name)
 
-    async def work(worker: Any, given: Any) -> Any:
+    async def work(worker: Any, *given: Any) -> Any:
         if name == os.environ["CRASH_IN"]:
             counts()
         try:
-            return await method(worker, given)
+            return await method(worker, *given)
         finally:
             steps.set(None)
 

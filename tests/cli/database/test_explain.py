@@ -76,7 +76,8 @@ def test_what_does_not_suit_is_told(
 
 
 def test_every_query_of_ours_has_a_generic_plan(command: Command) -> None:
-    """Those of `migrate` apart, which are statements that have none."""
-    names = [name for name in queries.names() if not name.startswith("migrate.")]
+    """Those of `migrate` apart, which are statements that have none, and one that a subtransaction may not run."""
+    without = {name for name in queries.names() if name.startswith("migrate.")} | {"backup.export_snapshot"}
+    names = [name for name in queries.names() if name not in without]
     assert "users.get_users" in names
     assert [name for name in names if command("explain", name).code != 0] == []

@@ -149,7 +149,7 @@ async def test_recovery_tells_each_once(studio: Shop, payer: Person, raw: Any) -
 
 
 async def test_what_no_table_holds_is_delivered_without(studio: Shop, payer: Person, raw: Any) -> None:
-    job_id = await ended(raw, payer, status="running", outputs=None, lease=1)
+    job_id = await ended(raw, payer, status="running", instance_id=uuid4(), outputs=None, lease=1)
     now = rooms_of(studio).of(Clock).now()
     made = Ended(job_id, 1, "success", Output("A\0 fox"), due_at=now)
     async with rooms_of(studio).of(Database).acquire() as conn:

@@ -54,7 +54,7 @@ async def test_a_name_may_be(served: Served, raw: Any, name: str) -> None:
     [
         ("x" * 65, "A name has at most 64 characters, this one has 65."),
         ("two\nlines", "A name is one line of plain characters."),
-        ("a\x00b", "A name is one line of plain characters."),
+        ("a\x01b", "A name is one line of plain characters."),
         ("a\x1b[31mb", "A name is one line of plain characters."),
         ("a\u2028b", "A name is one line of plain characters."),
     ],
