@@ -17,10 +17,9 @@ from uuid import UUID
 import aiohttp
 import pytest
 
-from service.features.generation.billing import BillingByBalance
-from service.features.generation.work import Ended
 from service.kernel.clock import Clock
 from service.kernel.database import Database
+from service.payments import wallet
 from service.telegram.webhook import PATH, SECRET_HEADER
 from tests.cast import PAYER
 from tests.e2e.factory import LATER, Telegram
@@ -240,7 +239,7 @@ async def test_killed_at_any_step_of_a_delivery(desk: Desk, database_url: str) -
         ended = "'success', finished_at = now(), due_at = now(), outputs = jsonb_build_object('text', $1::text)"
         await desk.raw.execute(f"UPDATE generation_jobs SET status = {ended} WHERE status = 'queued'", f"made {job_id}")
         async with desk.shop.rooms.of(Database).transaction() as conn:
-            await BillingByBalance().settle(desk.shop.rooms, conn, Ended(job_id, 0, "success"), PRICE)
+            await wallet.capture(desk.shop.rooms, conn, job_id, PRICE, "made")
         died = await desk.nursery.ran("deliver_results", step, "recover") == KILLED
         for _ in range(2):
             await desk.raw.execute(LATER)
