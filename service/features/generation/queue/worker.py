@@ -21,7 +21,7 @@ from service.catalog import Catalog
 from service.config import Config
 from service.errors import TransactionConflict, Unavailable
 from service.feature import Rooms
-from service.features.generation.attempt import Failed, Step, happened
+from service.features.generation.attempt import Failed, Step, happened, is_heard
 from service.features.generation.billing import Billing
 from service.features.generation.in_process import InProcess
 from service.features.generation.progress import Shown
@@ -187,7 +187,7 @@ class Worker:
 
     async def _carry_out(self, claim: Claim, lease: table.Lease) -> None:
         """From the claim to its end, through any outage of the database, for as long as the claim is ours."""
-        if claim.reference is None:
+        if claim.reference is None and is_heard(self._rooms()):
             happened(
                 self._rooms(),
                 claim,
