@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import random
 from collections.abc import Callable
 from contextlib import suppress
 from uuid import UUID
@@ -21,12 +22,18 @@ from service.kernel.database import Connection, Database
 CHANNEL = "generation_jobs"
 # NOTIFY takes a lock that the whole server shares: a busy process says once what it would say a hundred times.
 QUIET_S = 0.005
+# All hear of a job, and one gets it. Who found nothing last time comes this much later: most find nothing each time.
+AFTER_OTHERS_S = (0.002, 0.006)
 # After an outage all are late with their beats: others need a look at the database, half a second, and their POLL_S.
 SETTLES_IN_S = 5.0
 
 
 class Bell:
-    """Rung after the commit. `answered_here`: workers of this process have their hands free, others need not hear."""
+    """Rung after the commit.
+
+    answered_here: workers of this process have their hands free, others need not hear. lets_others_first: they found
+    nothing when they looked last.
+    """
 
     def __init__(self, database: Database, clock: Clock | None = None) -> None:
         self._database, self._clock = database, clock or Clock()
@@ -34,6 +41,7 @@ class Bell:
         self._unsaid: set[str] = set()
         self._saying: asyncio.Task[None] | None = None
         self.answered_here = False
+        self.lets_others_first = False
         self.on_call_off: Callable[[UUID], None] = lambda _job_id: None
         self._settled_at: float | None = None
         self._joined_at = -math.inf
@@ -76,12 +84,14 @@ class Bell:
         self.on_call_off(job_id)
         self._say(str(job_id))
 
-    async def heard(self, within_s: float) -> None:
-        """Until it is rung, or so many seconds have passed."""
+    async def heard(self, within_s: float) -> bool:
+        """Whether it is rung within so many seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._rung.wait()
+        rung = self._rung.is_set()
         self._rung.clear()
+        return rung
 
     def _count_outage(self) -> None:
         """The first time that the database is there, nobody can have missed it."""
@@ -92,6 +102,9 @@ class Bell:
         if payload:
             with suppress(ValueError):  # whoever may connect may say anything here
                 self.on_call_off(UUID(payload))
+        elif self.lets_others_first:
+            pause_s = random.uniform(*AFTER_OTHERS_S)  # noqa: S311 - to keep apart, not to keep a secret
+            asyncio.get_running_loop().call_later(pause_s, self.wake)
         else:
             self.wake()
 

@@ -37,9 +37,11 @@ from service.kernel.jobs import JobLoop
 from service.kernel.log import Log
 
 # Jobs under way at once in a process: nearly all of them wait for somebody else. A statement takes or ends as many.
-HANDS = 200
+HANDS = 100
 # The safety net under the bell.
 POLL_S = 1.0
+# Where work comes one after the other, the connection is kept for the next.
+LINGER_S = 0.1
 # Now and then the queue is looked at from its very beginning: a place is given before its order is committed.
 SWEEP_S = 5.0
 MARGIN = timedelta(seconds=1)
@@ -81,7 +83,7 @@ class Worker:
         self._tasks: dict[Task, table.Lease] = {}
         self._held: dict[table.Lease, Task] = {}  # those that can be called off: they are not at their end yet
         self._stuck: set[Task] = set()  # those that wait for the database, or for money, and keep no hand busy
-        self._more = False  # whether the last look left something in the queue
+        self._more = False  # whether there is reason to look at the queue again
         self._limited = False  # whether a model bears only so many at once
         self._bell = rooms().of(Bell)
         self._bell.on_call_off = self._call_off
@@ -143,7 +145,9 @@ class Worker:
             claims = await self._claim(conn, wanted, sweep)
             for claim in claims:
                 self._begin(claim)
-            self._more, sweep = len(claims) == wanted, False
+            sweep = False
+            self._bell.answered_here, self._bell.lets_others_first = self._free > 0, not claims
+            self._more = len(claims) == wanted or (bool(claims) and await self._bell.heard(LINGER_S))
 
     @property
     def _is_sweep_due(self) -> bool:
