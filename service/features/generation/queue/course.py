@@ -47,7 +47,7 @@ async def conclude(rooms: Rooms, claim: Claim, step: Step) -> None:
         # What is under way has a deadline, at which somebody must look; another try gets a deadline of its own.
         await _put_off(rooms, claim, claim.reference, min(again_at, claim.deadline_at) if claim.reference else again_at)
     else:
-        await _end(rooms, claim, step)
+        await _end(rooms, claim, step, _ended(claim, step, now))
 
 
 async def _put_off(rooms: Rooms, claim: Claim, reference: str | None, due_at: datetime) -> None:
@@ -63,9 +63,9 @@ async def _put_off(rooms: Rooms, claim: Claim, reference: str | None, due_at: da
         )
 
 
-async def _end(rooms: Rooms, claim: Claim, step: Step) -> None:
+async def _end(rooms: Rooms, claim: Claim, step: Step, wanted: Ended) -> None:
     endings = rooms.of(Endings)
-    ended = await endings.end(rooms, claim, _ended(claim, step, rooms.of(Clock).now()))
+    ended = await endings.end(rooms, claim, wanted)
     if ended is None:
         return
     reference = step.reference if isinstance(step, Pending) else claim.reference

@@ -139,15 +139,17 @@ class Worker:
 
     async def _claim_while_there_is(self, conn: Connection, sweep: bool) -> None:
         """On one connection, half of the hands at a time: a claim is on its way before the last one's work begins."""
-        self._more = True
-        while self._more and self._free and (sweep or not self._is_sweep_due):
+        lively = True
+        while lively and self._free and (sweep or not self._is_sweep_due):
             wanted = min(self._free, max(self._hands // 2, 1))
             claims = await self._claim(conn, wanted, sweep)
             for claim in claims:
                 self._begin(claim)
             sweep = False
             self._bell.answered_here, self._bell.lets_others_first = self._free > 0, not claims
-            self._more = len(claims) == wanted or (bool(claims) and await self._bell.heard(LINGER_S))
+            self._more = len(claims) == wanted
+            lively = self._more or (bool(claims) and await self._bell.heard(LINGER_S))
+        self._more = lively
 
     @property
     def _is_sweep_due(self) -> bool:
@@ -206,7 +208,8 @@ class Worker:
                 step = await self._through_outages(lambda: course.try_once(self._rooms(), claim))
                 if isinstance(step, Pending):
                     shown.percent = step.percent
-            claim = msgspec.structs.replace(claim, progress_message_id=shown.message_id)
+            if shown.message_id != claim.progress_message_id:
+                claim = msgspec.structs.replace(claim, progress_message_id=shown.message_id)
             self._held.pop(lease)
             self._look_again()
             await self._conclude(claim, step)
