@@ -23,7 +23,7 @@ from benchmarks.contestants import Enqueue, Handle
 
 T = TypeVar("T")
 
-# Its own benchmark has 5 and 10, which did half of this here, with one process and with eight, and 1 with 50 less, too.
+# Its own benchmark has 5 and 10, which did half of this here.
 CONSUMERS = 2
 BATCH = 100
 
