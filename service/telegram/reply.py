@@ -66,11 +66,21 @@ def send(chat_id: int | None, text: str, **params: Any) -> Reply:
     return Reply((Call("sendMessage", {"chat_id": chat_id, "text": text, **params}),))
 
 
+def units(text: str) -> int:
+    """The length as Telegram counts it, in UTF-16 units."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def beginning(text: str, most: int = TEXT_MAX) -> str:
+    """As much of it as fits into so many UTF-16 units; half a character is dropped."""
+    return text.encode("utf-16-le", "surrogatepass")[: 2 * most].decode("utf-16-le", "ignore")
+
+
 def fitting(lines: Sequence[str]) -> str:
     """As many whole lines as one message takes."""
     kept, left = [], TEXT_MAX + 1  # the last line needs no end
     for line in lines:
-        left -= len(line.encode("utf-16-le")) // 2 + 1
+        left -= units(line) + 1
         if left < 0:
             break
         kept.append(line)

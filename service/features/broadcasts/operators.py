@@ -26,7 +26,7 @@ from service.ops import paging, reading
 from service.ops.reading import Asked
 from service.ops.writing import door
 from service.ops.writing.door import Done, Nothing
-from service.telegram.reply import TEXT_MAX
+from service.telegram.reply import TEXT_MAX, units
 
 PATH = "/admin/broadcasts"
 ONE = PATH + "/{broadcast_id}"
@@ -114,7 +114,7 @@ async def show_all(rooms: Rooms, asked: Asked) -> object:
 
 def _check(wanted: Wanted) -> None:
     """Raises Invalid. Telegram counts UTF-16, and PostgreSQL keeps no NUL."""
-    if len(wanted.text.encode("utf-16-le")) // 2 > TEXT_MAX or not wanted.text.strip() or "\0" in wanted.text:
+    if units(wanted.text) > TEXT_MAX or not wanted.text.strip() or "\0" in wanted.text:
         raise Invalid(f"`text` must be of 1 to {TEXT_MAX} characters as Telegram counts them.")
     if wanted.button is not None and not wanted.button.text.isprintable():
         raise Invalid("`button.text` must be one line of text.")

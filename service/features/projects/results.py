@@ -63,7 +63,7 @@ def _messages(ctx: Context, kept: Kept) -> list[Call]:
     outputs = Outputs.of(kept.outputs)
     text, calls = (outputs.text or outputs.url or "").strip(), []
     if outputs.file_id:
-        fits = bool(text) and screen.units(text) <= CAPTION_MAX
+        fits = bool(text) and reply.units(text) <= CAPTION_MAX
         caption, text = (text, "") if fits else (_caption(ctx, kept), text)
         sent = {outputs.method.removeprefix("send").lower(): outputs.file_id, "caption": caption}
         calls.append(Call(outputs.method, {"chat_id": ctx.chat_id, **sent}))

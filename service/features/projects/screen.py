@@ -20,7 +20,6 @@ from service.text import Text
 
 PAGE = 10  # lines or buttons at once: a phone's screen
 LABEL_MAX = 40  # characters of a button, which shows no more of them
-MESSAGE_MAX = 4096  # UTF-16 units (https://core.telegram.org/bots/api#sendmessage)
 
 Rows = list[list[Button]]
 _NUMBER = re.compile(r"\w+:([0-9]{1,18})")  # of a row: any that fits is a bigint
@@ -84,14 +83,9 @@ def toast(ctx: Context, update: Update, text: Text, **values: object) -> Reply:
     return done(update, ctx.say(text, **values))
 
 
-def units(text: str) -> int:
-    """The length as Telegram counts it."""
-    return len(text.encode("utf-16-le")) // 2
-
-
 def pieces(text: str) -> Iterator[str]:
     """A text as messages that Telegram takes."""
     while text:
-        piece = text.encode("utf-16-le")[: 2 * MESSAGE_MAX].decode("utf-16-le", "ignore")  # but for half a character
+        piece = reply.beginning(text)
         yield piece
         text = text[len(piece) :]

@@ -88,8 +88,8 @@ def kept_of(output: Output, answer: Any) -> dict[str, object]:
 def parts_of(text: str, most: int = reply.TEXT_MAX) -> Iterator[str]:
     """A text in parts that Telegram takes, cut between paragraphs, lines or words where there are any."""
     left = text.strip()
-    while _units(left) > most:
-        fitting = _fitting(left, most)
+    while reply.units(left) > most:
+        fitting = reply.beginning(left, most)
         cut = next((at for at in map(fitting.rfind, SEAMS) if at > len(fitting) // 2), len(fitting))
         yield left[:cut].rstrip()
         left = left[cut:].lstrip()
@@ -101,7 +101,7 @@ def _made(result: Result, output: Output, title: str) -> Iterator[Call]:
     text = (output.text or "").strip()
     if output.file is not None:
         caption = text or texts.RESULT.in_(result.language, title=title)
-        fits = _units(caption) <= CAPTION_MAX
+        fits = reply.units(caption) <= CAPTION_MAX
         yield _file(result.chat_id, output.file, {"caption": caption} if fits else {})
         text = "" if fits else text
     for part in parts_of(text):
@@ -123,12 +123,3 @@ def _regret(result: Result, title: str) -> str:
     reason = texts.REASONS.get("timeout" if result.status == "timeout" else result.error_code or "", texts.TRY_LATER)
     said = texts.FAILED.in_(result.language, title=title, reason=reason.in_(result.language))
     return f"{said} {texts.NOT_CHARGED.in_(result.language)}" if result.price_rub else said
-
-
-def _units(text: str) -> int:
-    return len(text.encode("utf-16-le", "surrogatepass")) // 2
-
-
-def _fitting(text: str, most: int) -> str:
-    """As much of its beginning as fits; half a character is dropped."""
-    return text.encode("utf-16-le", "surrogatepass")[: most * 2].decode("utf-16-le", "ignore")
